@@ -155,9 +155,9 @@ def doubled(settings: Settings, config: RelayConfig) -> list[str]:
     """Return a sentence about the topics in which a message is two entries, since both APIs are on; none if in none."""
     if config.linq.v2 is None or settings.linq_api_v3_api_key is None:
         return []
-    # Without the condition `api`, a topic takes what both APIs deliver.
-    topics = [topic for topic in config.topics if in_both_apis(topic.events)]
-    names = [topic.name for topic in topics if getattr(topic, "api", None) is None]
+    topics = [topic for topic in config.topics if topic.api is None and in_both_apis(topic.events)]
+    readers = {topic.name: config.subscriptions_by_topic.get(topic.name, ()) for topic in topics}
+    names = [name for name, found in readers.items() if not found or any(each.api is None for each in found)]
     if not names:
         return []
     where = f"the topic {names[0]}" if len(names) == 1 else f"the topics {', '.join(names)}"

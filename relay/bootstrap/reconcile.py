@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from relay.bootstrap.looks import Looks
     from relay.core.config.relay_toml import RelayConfig
-    from relay.linq.api.v3 import LinqApi
+    from relay.linq.api.v3 import LinqApi, ListedLine
     from relay.store.keyring.keyring import Keyring
 
 _REPLACING = {Action.CREATE, Action.UPDATE}
@@ -90,6 +90,14 @@ class Reconciler:
             for odd in survey.malformed
         ]
         return survey
+
+    async def listed_lines(self) -> list[ListedLine]:
+        """Return what Linq's list tells of each line of the account, whatever relay.toml says of it.
+
+        Raises:
+            LinqApiError: Linq failed.
+        """
+        return await self._api.listed_lines()
 
     async def plan(self, *, take_over: bool = False) -> list[Step]:
         """Return the steps that `apply` would take; change nothing. Raises as `survey`."""

@@ -10,16 +10,19 @@ from relay.cli.command import command, commands
 from relay.cli.output import View, print_json, print_table, say
 from relay.config.file import load_config
 from relay.config.settings import Settings
-from relay.core.config.replies import double_reply_warnings
+from relay.core.config.pairs.replies import double_reply_warnings
 from relay.core.config.topics import Topic
 from relay.core.durations import format_duration
 from relay.core.errors import ConfigError
 from relay.core.event import Dialect
 from relay.core.masked_url import masked_url
-from relay.linq.payloads.event_types import unknown_patterns
+from relay.core.patterns import matches
+from relay.linq.payloads.event_types import SENT_TWICE, unknown_patterns
 
 if TYPE_CHECKING:
-    from relay.core.config.relay_toml import RelayConfig
+    from collections.abc import Sequence
+
+    from relay.core.config.relay_toml import RelayConfig, Subscription
 
 app = commands()
 
@@ -36,11 +39,8 @@ def check(*, view: View) -> None:
             raise
         print_json({"ok": False, "problems": [{"place": p.place, "message": p.message} for p in error.problems]})
         raise typer.Exit(2) from None
-    warnings = _warnings(config)
-    if config.linq.v2 is not None:
-        from relay.bootstrap.both_apis import doubled  # noqa: PLC0415  it imports Linq's SDK, a large package
-
-        warnings += doubled(settings, config)
+    is_v2_alone = bool(settings.linq_v2_token) and not settings.linq_api_v3_api_key
+    warnings = [*_warnings(config), *([] if is_v2_alone else _twice(config))]
     if view.json:
         print_json(
             {
@@ -108,15 +108,27 @@ def _warnings(config: RelayConfig) -> list[str]:
     return warnings + double_reply_warnings(config)
 
 
+def _twice(config: RelayConfig) -> list[str]:
+    """Return a warning for each topic that has the same message through both APIs, to be told apart nowhere."""
+    if config.linq.v2 is None:
+        return []
+    return [
+        f'topic {topic.name}: with [linq.v2] it has each message twice, by v3 and by v2; set api = "v3" or "v2" on it, '
+        "or on each of its subscriptions"
+        for topic in config.topics
+        if topic.api is None
+        and any(matches(pattern, event_type) for pattern in topic.events for event_type in SENT_TWICE)
+        and not _are_told_apart(config.subscriptions_by_topic.get(topic.name, ()))
+    ]
+
+
+def _are_told_apart(subscriptions: Sequence[Subscription]) -> bool:
+    return bool(subscriptions) and all(each.api is not None for each in subscriptions)
+
+
 def _lines(topic: Topic) -> str:
     return "every line" if topic.lines is None else ", ".join(topic.lines)
 
 
 def _conditions(topic: Topic) -> str:
-    conditions = {
-        "direction": topic.direction,
-        "service": "/".join(topic.service) if topic.service else None,
-        "is_group": topic.is_group,
-        "freshness": topic.freshness,
-    }
-    return ", ".join(f"{name} = {value}" for name, value in conditions.items() if value is not None)
+    return ", ".join(f"{condition.name} = {condition.wanted}" for condition in topic.conditions)

@@ -1,7 +1,7 @@
 """Fixtures: redacted payloads that a team commits, one file for each structure of an event type and version.
 
 The name and the content of a file follow from the structure alone, so recording the same structure again changes
-nothing, whoever does it and whenever. Of the structures that occur, as many are kept as it takes to have every key and
+nothing. Of the structures that occur, as many are kept as it takes to have every key and
 every type of value, whether a key is there or not, and some more.
 """
 
@@ -17,7 +17,6 @@ from relay.contracts.facts import Pair
 from relay.contracts.redaction import Values, redact
 from relay.contracts.shapes import ABSENT, Shape, differences, merged, parent_occurs, shape_of
 from relay.core.json_text import parse_json
-from relay.core.patterns import matches
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -52,7 +51,7 @@ class Fixture:
 
 def file_part(pair: Pair) -> str:
     """Return the beginning of the names of the files of a pair."""
-    return ".".join(_UNSAFE.sub("_", part) for part in pair)
+    return f"{_safe(pair.type)}.{_safe(pair.version).replace('.', '_')}"
 
 
 def fixture_of(pair: Pair, body: bytes) -> Fixture | None:
@@ -71,12 +70,12 @@ def pair_of(payload: Any, name: str) -> Pair | None:
     """Return the type and version of the payload in the file `name`; None if it is no fixture."""
     if not isinstance(payload, dict) or not isinstance(event_type := payload.get("event_type"), str):
         return None
+    if (named := _NAME.fullmatch(name)) and named["type"] == _safe(event_type):
+        return Pair(event_type, named["version"])
     if payload.get("api_version") == "v2":
         return Pair(event_type, "v2")
-    version, named = payload.get("webhook_version"), _NAME.fullmatch(name)
-    if isinstance(version, str):
-        return Pair(event_type, version)
-    return Pair(event_type, named["version"] if named else _OLDEST)
+    version = payload.get("webhook_version")
+    return Pair(event_type, version if isinstance(version, str) else _OLDEST)
 
 
 def choose(seen: Iterable[Fixture], kept: Sequence[Fixture], most: int) -> list[Fixture]:
@@ -108,9 +107,8 @@ def compare(
     return found
 
 
-def is_wanted(event_type: str, patterns: Collection[str]) -> bool:
-    """Return True if an event type matches one of `patterns`; without any, every type does."""
-    return not patterns or any(matches(pattern, event_type) for pattern in patterns)
+def _safe(text: str) -> str:
+    return _UNSAFE.sub("_", text)
 
 
 def _features(shape: Shape, places: Collection[str]) -> set[tuple[str, str]]:

@@ -69,7 +69,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What was learned of an event type in a payload version."""
+    """Knowledge of an event type in a payload version."""
 
     pair: Pair
     first_ms: int
@@ -78,7 +78,7 @@ class Contract:
     events: int = 0
     shares: Mapping[str, Share] = field(default_factory=lambda: dict.fromkeys(FACTS, Share()))
     changes: Mapping[str, int] = field(default_factory=dict)
-    """Changes that nobody has accepted, of `CHANGES`, with the time when each was noticed."""
+    """Changes that no operator has accepted, of `CHANGES`, with the time when each was noticed."""
     sampled_ms: int = 0
     """Unix milliseconds at which the sample of a usual payload was kept; 0 if there is none."""
 

@@ -2,7 +2,7 @@
 
 What stays are keys that look like Linq's, the enumerations that are Linq's own (`contracts.words`), the event's type
 and version, true, false and null. `Tokens` writes the kinds themselves, such as <uuid> or <text 34>, for people;
-`Values` writes values of the right form, for fixtures: a UUID, a number of the range 555-01xx that belongs to nobody.
+`Values` writes values of the right form, for fixtures: a UUID, a number of the range 555-01xx that is kept for fiction.
 Elements of a list that are then the same are kept once.
 """
 

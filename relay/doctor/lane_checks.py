@@ -7,15 +7,15 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from relay.core.config.replies import double_reply_warnings
+from relay.core.config.pairs.replies import double_reply_warnings
 from relay.doctor.finding import Finding, State, ok, problem, warning
 from relay.net.resolver import Refused, allowed, resolve
 from relay.net.target import Target
 from relay.net.tls import context_for
 from relay.store.driver.client import describe
-from relay.store.lanes.shadow_marks import shadows_of
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.ledger.ledger import Ledger
+from relay.store.shadow_marks import shadows_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -137,4 +137,4 @@ def _shadow(
         return ok(area, f"a removed shadow of {original}; its state is deleted within minutes")
     state = f"paused: {pause.reason}" if pause else f"circuit breaker is open: {breaker.reason}" if breaker else ""
     dead = f"{lane.dead} dead letter{'' if lane.dead == 1 else 's'}" if lane.dead else ""
-    return ok(area, "; ".join(filter(None, (f"a shadow of {original}, which alerts nobody", state, dead))))
+    return ok(area, "; ".join(filter(None, (f"a shadow of {original}, which raises no alert", state, dead))))

@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
 _SUBSCRIPTION = ("subscription", "topic")
 _GROUP = ("topic", "group")
+_LINE = ("line",)
 
 LABELS: Mapping[str, str] = {
     "api": "`v3` or `v2`, Linq's API",
+    "change": "`new_type`, `new_version`, or a fact that is not there any more, such as `lost_chat`",
     "code": "the short name of the reason, as in the body of the response and in `relay ledger`",
+    "event_type": "event type of Linq, only of those with such a change; at most 300 with their versions",
     "group": "consumer group of a pull subscriber: one value for each that the teams have created",
     "kind": "kind of difference: `missing`, `changed`, `inactive`, `extra`, `rival`, `silent`, `malformed`, `foreign`",
     "level": "`warning` or `error`",
     "line": "phone number of a line of the company (E.164), or `v2`, or `account` for events of no line",
     "outcome": "outcome of an attempt, as in [deliveries.md](deliveries.md): `delivered`, `throttled`, `failed`, "
     "`timed_out`, `unreachable`, `rejected`, `gone`, `redirected`",
+    "payload_version": "`2026-02-03`, `2025-01-01`, `v2`, or a version that is new",
     "revision": "revision that the release was built from",
     "role": "`ingress`, `worker` or `admin`",
     "status": "HTTP status of the response; `none` if the sender disconnected before it",
@@ -100,6 +104,13 @@ EVENTS_ROUTED = Metric(
 )
 EVENTS_UNMATCHED = Metric(
     "relay_events_unmatched_total", Source.WORKER, "Events that matched no topic", kind=Kind.COUNTER
+)
+TOPIC_WHERE_FAILED = Metric(
+    "relay_topic_where_failed_total",
+    Source.WORKER,
+    "Events for which the expression `where` of the topic had no result, so that the topic does not have them",
+    ("topic",),
+    Kind.COUNTER,
 )
 DELIVERY_ATTEMPTS = Metric(
     "relay_delivery_attempts_total",
@@ -240,17 +251,28 @@ PULL_GROUP_DEAD_LETTERS = Metric(
 )
 
 LINE_LAST_EVENT = Metric(
-    "relay_line_last_event_timestamp_seconds",
-    Source.REDIS,
-    "Time of the last event of the line that was verified, Unix time",
-    ("line",),
+    "relay_line_last_event_timestamp_seconds", Source.REDIS, "Time of the line's last event, Unix time", _LINE
+)
+LINE_LAST_INBOUND = Metric(
+    "relay_line_last_inbound_timestamp_seconds", Source.REDIS, "The same of what customers caused", _LINE
+)
+LINE_LAST_OUTBOUND = Metric(
+    "relay_line_last_outbound_timestamp_seconds", Source.REDIS, "The same of messages of ours", _LINE
+)
+LINE_EVENTS_LAST_DAY = Metric("relay_line_events_last_day", Source.REDIS, "Events in the last 24 hours", _LINE)
+LINE_EVENTS_USUAL_DAY = Metric(
+    "relay_line_events_usual_day", Source.REDIS, "The same in its usual week; absent in its first two weeks", _LINE
 )
 LINE_SILENT = Metric(
-    "relay_line_silent",
-    Source.REDIS,
-    "1 if the line had events before, and none for `silent_after` of `[linq]`",
-    ("line",),
+    "relay_line_silent", Source.REDIS, "1 if it had no event for longer than is usual for it at these hours", _LINE
 )
+LINE_FLAGGED = Metric(
+    "relay_line_flagged", Source.REDIS, "1 if Linq flagged it, or calls its reputation critical", _LINE
+)
+LINE_RELEASED = Metric(
+    "relay_line_released", Source.REDIS, "1 if Linq took it: for a day, and while relay.toml or a secret has it", _LINE
+)
+LINE_OPT_OUTS = Metric("relay_line_opt_outs", Source.REDIS, "Handles that answered STOP, with `opt_outs`", _LINE)
 LINQ_DRIFT = Metric(
     "relay_linq_drift",
     Source.REDIS,
@@ -259,6 +281,12 @@ LINQ_DRIFT = Metric(
 )
 LINQ_LAST_CHECK = Metric(
     "relay_linq_last_check_timestamp_seconds", Source.REDIS, "Time of that check, Unix time", ("api",)
+)
+CONTRACT_CHANGED = Metric(
+    "relay_contract_changed",
+    Source.REDIS,
+    "1 for each change of an event type's payload that no operator has accepted",
+    ("event_type", "payload_version", "change"),
 )
 LEDGER_IMBALANCE = Metric(
     "relay_ledger_imbalance",

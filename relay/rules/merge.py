@@ -118,12 +118,18 @@ def _second_of_exclusive(
     exclusive = {topic.name for topic in file.topics if topic.exclusive}
     if not exclusive:
         return
-    holders = {each.topic: each.name for each in file.subscriptions if each.shadow_of is None}
+    holders = {each.topic: each for each in file.subscriptions if each.shadow_of is None}
     for each in sorted(usable, key=lambda known: (records[known.name].created_at, known.name)):
         if each.topic in exclusive and each.shadow_of is None:
-            holder = holders.setdefault(each.topic, each.name)
-            if holder != each.name:
-                yield each.name, exclusive_topic(each.topic, holder, each.name)
+            holder = holders.setdefault(each.topic, each)
+            if holder is not each:
+                shown = holder.name if _may_know(each, holder) else None
+                yield each.name, exclusive_topic(each.topic, shown, each.name)
+
+
+def _may_know(subscription: Subscription, other: Subscription) -> bool:
+    """Return True if the team of a subscription, which is told why it is not in force, sees the other one."""
+    return subscription.team is None or subscription.team == other.team
 
 
 def _wanted(file: RelayConfig, sources: StoredSources) -> list[StoredSubscription]:

@@ -68,7 +68,13 @@ Subscriptions made by the API (`stored_subscriptions`), beside those of relay.to
     relay:subscriptions:revision string   random, new with every write: one small read tells the processes whether there
                                           is anything to read
 
-Everything else
+Everything else (of lines: `store.lines`)
+    relay:lines                 hash      what Linq tells of each, `<line>:listed` and `<line>:told`; 90 days
+    relay:lines:heard           hash      time of its last events, `<line>:event`, `:inbound`, `:outbound`
+    relay:lines:week:<n>:<line> string    its events by hour of a week, 168 numbers of four bytes; nine weeks
+    relay:lines:opt_outs        set       lines that a handle ever opted out of; with `[linq] opt_outs`
+    relay:lines:opt_outs:<line> zset      these handles, by time, until they opt in again or are erased
+    relay:lines:opt_ins:<line>  zset      handles that opted in again, the newest 10,000; 30 days
     relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
     relay:keyring:revision      string    random, new with every write of the keyring: one small read tells the ingress
                                           whether there is anything to read
@@ -91,8 +97,8 @@ Everything else
     relay:contracts             hash      what was learned of each event type and payload version, `<type> <version>`
                                           (`contracts.learning`); the 300 that came last
     relay:contracts:samples     hash      redacted samples of them: `<type> <version> usual`, and `... changed`
-    relay:contracts:changes     hash      changes of them that nobody has accepted, `<type> <version> <change>`, with
-                                          the time of each (ms)
+    relay:contracts:changes     hash      changes that no operator has accepted, `<type> <version> <change>`, with the
+                                          time of each (ms)
     relay:unmatched             hash      events that matched no topic, by event type
     relay:audit                 stream    what operators changed: who, from where, when and why (`store.audit`); the
                                           newest 10,000
@@ -171,8 +177,7 @@ class Keyspace:
         self.topics = f"{prefix}:topics"
         self.lanes = f"{prefix}:lanes"
         self.paused = f"{prefix}:paused"
-        self.breakers = f"{prefix}:breakers"
-        self.shadows = f"{prefix}:shadows"
+        self.breakers, self.shadows = f"{prefix}:breakers", f"{prefix}:shadows"
         self.subscriptions, self.subscriptions_revision = f"{prefix}:subscriptions", f"{prefix}:subscriptions:revision"
         self.keyring = f"{prefix}:keyring"
         self.keyring_revision = f"{prefix}:keyring:revision"
@@ -211,8 +216,7 @@ class Keyspace:
         self.queue = f"{prefix}:arq"
         self.slow_queue = f"{prefix}:arq:slow"
         self.group_letters = f"{prefix}:dead"
-        self.topic_prefix = f"{prefix}:topic:"
-        self.lane_prefix = f"{prefix}:lane:"
+        self.topic_prefix, self.lane_prefix = f"{prefix}:topic:", f"{prefix}:lane:"
 
     @property
     def contract_samples(self) -> str:
@@ -221,7 +225,7 @@ class Keyspace:
 
     @property
     def contract_changes(self) -> str:
-        """The key of the changes of contracts that nobody has accepted."""
+        """The key of the changes of contracts that no operator has accepted."""
         return f"{self.contracts}:changes"
 
     def topic(self, name: str) -> str:

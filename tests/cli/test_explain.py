@@ -109,7 +109,7 @@ def test_reasons_and_the_filter_of_a_delivery_agree() -> None:
         for line in (None, LINE, OTHER):
             event = decode_sample(path, line)
             for subscription in parse_config(RULES).subscriptions:
-                wanted = is_wanted(subscription, event.type, event.line, event.freshness)
+                wanted = is_wanted(subscription, event.type, event.line, event.freshness, event.version)
                 assert wanted is not bool(filtered_by(subscription, event))
 
 

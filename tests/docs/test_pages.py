@@ -97,7 +97,8 @@ def test_options_that_stand_alone_exist() -> None:
 
 def test_push_headers_are_those_that_are_sent() -> None:
     url = "http://example.com/x"
-    template = RequestTemplate(subscription(url), Endpoint((SECRET,)))
+    shadow = subscription(url).model_copy(update={"shadow_of": "bot"})
+    template = RequestTemplate(shadow, Endpoint((SECRET,)))
     replayed = delivery(b"{}", freshness="history")
     object.__setattr__(replayed, "ref", replayed.ref._replace(stream="relay:lane:bot:replay"))
     tested = delivery(b"{}", dead_test="1")

@@ -27,7 +27,7 @@ from relay.store.lanes.attempt_record import AttemptLimits
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.settler import Settlement
-from relay.store.lanes.shadow_marks import ShadowMark, mark_shadow
+from relay.store.shadow_marks import ShadowMark, mark_shadow
 from workers.delivery.delivery_log import (
     PostponementLog,
     log_attempt,

@@ -19,6 +19,7 @@ from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import RelayError
 from relay.store.driver.client import REDIS_ERRORS, ask, describe
 from relay.store.keyring.last_seen import last_events
+from relay.store.lines.linq_facts import record_list
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -83,6 +84,7 @@ class DriftCheck:
     async def _check_v3(self, config: RelayConfig) -> None:
         async with open_reconciler(self._settings, self._redis, config, self._clock) as reconciler:
             survey, now = await reconciler.survey(), self._clock()
+            await record_list(self._redis, await reconciler.listed_lines(), round(now * 1000))
             await reconciler.look(survey)
             if await self._record_drift("v3", survey, config, now):
                 await reconciler.apply(lambda _: None, approval=Approval.SCHEDULED)

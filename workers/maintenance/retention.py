@@ -17,7 +17,7 @@ from relay.store.inbox.quarantine import Quarantine
 from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_log import trim_attempts
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
-from relay.store.lanes.shadow_marks import shadows_of
+from relay.store.shadow_marks import shadows_of
 from relay.store.topics.held import trim_held_events
 from relay.store.topics.pull.dead_letters import GroupLetters, groups_with_letters
 from relay.store.topics.retention import Bounds, trim_topic

@@ -14,7 +14,7 @@ import structlog
 from relay.core.errors import StoreError
 from relay.store.driver.client import ask
 from relay.store.lanes.position import drop_lane
-from relay.store.lanes.shadow_marks import ShadowMark, mark_shadow, shadow_marks, unmark_shadow
+from relay.store.shadow_marks import ShadowMark, mark_shadow, shadow_marks, unmark_shadow
 from relay.store.stored_subscriptions.hash import StoredSubscriptions
 from relay.store.stored_subscriptions.record import parse_record
 
@@ -29,9 +29,13 @@ log = structlog.get_logger()
 
 
 async def end_removed_shadows(redis: Redis, config: RelayConfig, now_ms: int) -> None:
-    """Drop the lanes of shadows that the rules no longer have."""
+    """Mark the shadows of the rules, and drop the lanes of those that the rules no longer have."""
     known = {each.name: each for each in config.subscriptions}
-    for name, mark in (await shadow_marks(redis)).items():
+    marks = await shadow_marks(redis)
+    for name, original in config.shadows.items():
+        if name not in marks:  # its worker, which marks it, begins with the first event
+            await mark_shadow(redis, name, ShadowMark(original))
+    for name, mark in marks.items():
         if name in known:
             if known[name].shadow_of is None:
                 await unmark_shadow(redis, name)

@@ -34,16 +34,21 @@ from relay.store.inbox.chat_lines import ChatLines
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
 from relay.store.isolation import Isolation, checking_types
 from relay.store.lanes.lane import Lane
+from relay.store.lines.activity import ActivityCounter, Tally, count_lines
 from relay.store.topics.record import Proof, fields_of
 from relay.store.topics.registry import register_topics
 from workers.routing.contract_watch import ContractWatch
 from workers.routing.decoder import Undecodable, account_events_in, decode_batch, poisoned
+from workers.routing.facts import BodyFacts
+from workers.routing.line_changes import record_line_changes
+from workers.routing.opt_outs import record_opt_outs_of
 from workers.routing.route_spans import RouteSpans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from relay.config.file import Loaded, RulesInForce
+    from relay.core.conditions.content import Facts
     from relay.core.config.topics import TopicIndex
     from relay.core.event import Dialect
     from relay.process.telemetry.spans import Tracer
@@ -80,6 +85,7 @@ class _Batch(NamedTuple):
     """The mark of the rules they were matched with."""
     began: float
     """Start of their decoding, Unix seconds."""
+    tally: Tally
     unreadable: Sequence[Dialect] = ()
     """The dialects of the entries to quarantine."""
     traced: Sequence[Routed] = ()
@@ -100,12 +106,14 @@ class Router:
     ) -> None:
         """`clock` gives Unix seconds; without `tracer` traces are off."""
         self._metrics = metrics or WorkerMetrics.unscraped()
+        self._facts = BodyFacts(self._metrics)
         self._redis = redis
         self._inbox = Inbox(redis)
         self._chats = ChatLines(redis, clock)
         self._account_events = AccountEvents(redis)
         self._rules = rules
         self._clock = clock
+        self._activity = ActivityCounter(redis)
         self._idle_timeout, self._max_run = timings.idle, timings.run
         self._block_ms = round(timings.router_block * 1000)
         self._isolation = Isolation(redis)
@@ -137,6 +145,7 @@ class Router:
             if self._contracts.is_due:
                 await self._contracts.store()
         await self._contracts.store()
+        await self._activity.write(at_once=True)
 
     async def _prepare(self) -> _Prepared:
         """Create the consumer group of every lane before an event is routed under the rules in force.
@@ -170,6 +179,7 @@ class Router:
             await self._commit(await self._decode(lease), lease)
             self._drop()
         else:
+            await self._activity.write()
             self._entries = await self._inbox.read(_BATCH, block_ms=self._block_ms)
             return bool(self._entries)
         return True
@@ -205,12 +215,17 @@ class Router:
             key = self._redis.key.linq_events
             await self._isolation.contain("account_events", key, noting, {key: "stream"})
         self._contracts.add(
-            (event, entry.body) for entry, event in zip(entries, events, strict=True) if isinstance(event, Event)
+            [(event, entry.body) for entry, event in zip(entries, events, strict=True) if isinstance(event, Event)]
         )
         index = prepared.loaded.config.index
-        moves = [_move(entry, event, index) for entry, event in zip(entries, events, strict=True)]
+        await record_line_changes(self._redis, entries, events)
+        if prepared.loaded.config.linq.opt_outs:
+            await record_opt_outs_of(self._redis, entries, events, lease.token)
+        moves = [_move(entry, event, index, self._facts) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
-        batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, unreadable)
+        at = entries[-1].at
+        tally = Tally(int(at) if at.isdigit() else round(began * 1000), count_lines(events))
+        batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, tally, unreadable)
         if self._spans is None:
             return batch
         pairs = zip(events, moves, strict=True)
@@ -220,11 +235,14 @@ class Router:
     async def _commit(self, batch: _Batch | None, lease: Lease) -> None:
         if batch is None:
             return
-        parts, events, mark, began, unreadable, traced = batch
+        parts, events, mark, began, tally, unreadable, traced = batch
         moved = await self._inbox.commit(parts, Permit(lease.token, mark), round(self._clock() * 1000))
         self._metrics.routed(moved.routed, moved.unmatched)
+        if any(moved):
+            self._activity.add(tally)
         for dialect in unreadable if moved.quarantined else ():
             self._metrics.quarantined(dialect)
+        await self._activity.write()
         if self._spans is not None:
             self._spans.record(traced, began, self._clock())
         for topic in self._inbox.holding:
@@ -243,11 +261,11 @@ async def _checked(lane: Lane) -> None:
     await checking_types(lane.ensure())
 
 
-def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex) -> Move:
+def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex, facts: Facts) -> Move:
     """Return the topics of an entry by the rules; it is quarantined if it cannot be routed."""
     if isinstance(event, Event):
         try:
-            topics = index.match(event)
+            topics = index.match(event, entry.body, facts)
             if not topics:
                 return Move(entry.entry, topics, (event.type,), len(entry.body))
             fields = fields_of(event, entry.at, entry.webhook_id, entry.body, _via(entry, event))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from relay.core.config.egress import Egress, RemoteEgress
-from relay.core.config.shadows import by_name, completed, is_shadow, shadow_mistakes
+from relay.core.config.pairs.shadows import by_name, completed, is_shadow, shadow_mistakes
 from relay.core.config.teams import EVERY_TOPIC, Team
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def contradictions(
         yield from _duplicates(kind, rows_of(data, kind))
     for position, row in enumerate(rows_of(data, "teams")):
         yield from _unknown_topics(("teams", position, "topics"), row.get("topics"), topics)
+    accounts = _names(rows_of(linq, "accounts")) if isinstance(linq := data.get("linq"), dict) else []
+    for position, row in enumerate(rows_of(data, "topics")):
+        yield from _unknown_accounts(("topics", position, "account"), row.get("account"), accounts)
     teams = {name: row for row in rows_of(data, "teams") if isinstance(name := row.get("name"), str)}
     yield from _exclusive(data)
     rows = rows_of(data, "subscriptions")
@@ -88,6 +91,13 @@ def _unknown_topics(path: tuple[str | int, ...], granted: Any, topics: list[str]
             yield (*path, position), _no_topic(topic, topics)
 
 
+def _unknown_accounts(path: tuple[str | int, ...], wanted: Any, accounts: list[str]) -> Iterator[Mistake]:
+    for account in wanted if isinstance(wanted, list) else (wanted,):
+        if isinstance(account, str) and account not in accounts:
+            known = f"accounts: {', '.join(accounts)}" if accounts else "there is no [[linq.accounts]] table"
+            yield path, f'there is no account "{account}" ({known}); remove "account", or define it'
+
+
 def _team_mistakes(
     path: tuple[str | int, ...], team: str, topic: Any, teams: dict[str, Row], topics: list[str]
 ) -> Iterator[Mistake]:
@@ -113,8 +123,10 @@ def _exclusive(data: Row) -> Iterator[Mistake]:
                 yield ("subscriptions", position, "topic"), exclusive_topic(topic, holder, str(row.get("name")))
 
 
-def exclusive_topic(topic: str, holder: str, name: str) -> str:
-    """Return the mistake of a second subscription, `name`, of an exclusive topic."""
+def exclusive_topic(topic: str, holder: str | None, name: str) -> str:
+    """Return the mistake of a second subscription, `name`, of an exclusive topic; None hides the name of the first."""
+    if holder is None:
+        return f'the topic "{topic}" is exclusive, and another subscription has it'
     return (
         f'the topic "{topic}" is exclusive and delivered to "{holder}" already, so "{name}" cannot have it; '
         f'remove one of the two, make it a shadow (shadow_of = "{holder}"), or remove `exclusive` from the topic'

@@ -46,7 +46,13 @@ class LinqConfig(Table):
     what three checks agree on.
     """
     silent_after: Duration = parse_duration("24h")
-    """Time without a verified event after which an active line is reported as silent, such as `"24h"`."""
+    """Time without a verified event after which an active line is reported as silent, such as `"24h"`; it
+    counts for lines that are too new to have a usual week ([linq.md](linq.md#lines)).
+    """
+    opt_outs: StrictBool = False
+    """True if the relay keeps a registry of the handles that answered `STOP` on a line, until they send `START`. It
+    holds numbers and addresses of customers ([linq.md](linq.md#opt-outs)).
+    """
     rotate_overlap: Duration = parse_duration("1h")
     """Time for which the former secret of a rotation stays valid, such as `"1h"`."""
     v2: LinqV2 | None = None

@@ -20,7 +20,7 @@ from relay.core.config.endpoint import EndpointTable
 from relay.core.config.fields import Duration, Line, Name, Pattern, Size, Table
 from relay.core.config.linq import LinqConfig
 from relay.core.config.mistakes import message_of
-from relay.core.config.shadows import SHADOW_DEFAULTS, is_shadow, shadow_problem, with_shadows
+from relay.core.config.pairs.shadows import SHADOW_DEFAULTS, is_shadow, shadow_problem, with_shadows
 from relay.core.config.teams import Team, TeamName
 from relay.core.config.toml_positions import TomlPositions
 from relay.core.config.topics import DeadBounds, Topic, TopicIndex
@@ -104,6 +104,10 @@ class Subscription(EndpointTable):
     freshness: Freshness | None = None
     """`"live"` delivers only new events, `"history"` only those that Linq recovered later; the rest counts as
     `filtered`. Absent: both.
+    """
+    api: Literal["v3", "v2"] | None = None
+    """Webhook API of Linq whose events are delivered, as in a topic: `"v3"` or `"v2"`; the rest counts as `filtered`.
+    Absent: both.
     """
     shape: Literal["2025-01-01", "2026-02-03"] | None = None
     """Version of Linq's v3 payloads in which events are delivered, for a handler that was not moved yet, such as

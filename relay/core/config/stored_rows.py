@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from relay.core.config.contradictions import contradictions
 from relay.core.config.mistakes import JSON, message_of
+from relay.core.config.pairs.shadows import by_name, completed, row_of
 from relay.core.config.relay_toml import Subscription
-from relay.core.config.shadows import by_name, completed, row_of
 from relay.core.errors import Problem
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ V2_TYPES = (
     "participant.removed",
 )
 
-IN_BOTH_APIS = ("message.received", "message.sent", "message.read")
-"""Event types of messages by which v3 and v2 both tell of the same thing."""
+SENT_TWICE = tuple(event_type for event_type in V2_TYPES if event_type.startswith("message."))
+"""Event types that v3 and v2 both have, for what happened once."""
 
 REACTED_TO = frozenset(
     (
@@ -67,7 +67,7 @@ def is_of_the_account(event_type: str) -> bool:
 
 def in_both_apis(patterns: Iterable[str]) -> bool:
     """Return True if `patterns` match messages, which arrive once over each API if both are on."""
-    return any(matches(pattern, event_type) for pattern in patterns for event_type in IN_BOTH_APIS)
+    return any(matches(pattern, event_type) for pattern in patterns for event_type in SENT_TWICE)
 
 
 def _family(event_type: str) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from relay.store.inbox.refusals import refused_counts
 from relay.store.lanes.position import lane_names
-from relay.store.lanes.shadow_marks import shadows_of
 from relay.store.ledger.ledger import LaneLedger, Ledger, Totals
+from relay.store.shadow_marks import shadows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

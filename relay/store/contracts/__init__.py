@@ -1,1 +1,1 @@
-"""What was learned of event types and payload versions."""
+"""The contracts: knowledge of event types and payload versions."""

@@ -54,12 +54,12 @@ class Change(NamedTuple):
 
     pair: Pair
     what: str
-    """One of `learning.CHANGES`."""
+    """Kind of change, of `learning.CHANGES`."""
     is_over: bool = False
 
 
 class Contracts:
-    """What was learned of event types and payload versions."""
+    """Knowledge of event types and payload versions."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -74,9 +74,7 @@ class Contracts:
             others = {} if is_whole else await self._all(pipe)
             contracts, changes = _learned(stored, others, tallies, known, now_ms)
             pipe.multi()  # type: ignore[no-untyped-call]
-            for contract in contracts:
-                began = [each.what for each in changes if each.pair == contract.pair and not each.is_over]
-                self._save(pipe, contract, tallies[contract.pair], began, now_ms)
+            self._save(pipe, contracts, changes, tallies, now_ms)
             if over := [f"{each.pair} {each.what}" for each in changes if each.is_over]:
                 pipe.hdel(self._redis.key.contract_changes, *over)
             if not is_whole:
@@ -124,7 +122,7 @@ class Contracts:
         }
 
     async def changes(self) -> list[Change]:
-        """Return the changes that nobody has accepted, by type and version."""
+        """Return the changes that no operator has accepted, by type and version."""
         fields = await ask(self._redis.hkeys(self._redis.key.contract_changes))
         return sorted(_change_of(field.decode(errors="replace")) for field in fields)
 
@@ -152,19 +150,33 @@ class Contracts:
         found = (contract_of(Pair.parse(field.decode(errors="replace")), text) for field, text in rows.items())
         return {contract.pair: contract for contract in found if contract is not None}
 
-    def _save(self, pipe: Pipeline, contract: Contract, tally: Tally, began: list[str], now_ms: int) -> None:
-        """Queue the writing of a contract, of its changes, and of a sample that is due."""
-        key, pair = self._redis.key, contract.pair
-        lost = [what.removeprefix(LOST) for what in began if what.startswith(LOST)]
-        if lost and (sample := sample_text(tally.body_without(lost[0]), now_ms)):
-            pipe.hset(key.contract_samples, changed_field(pair), sample)
-        is_due = not contract.lost and contract.sampled_ms <= now_ms - _SAMPLE_LIFETIME_MS
-        if is_due and (sample := sample_text(tally.fullest_body(), now_ms)):
-            pipe.hset(key.contract_samples, usual_field(pair), sample)
-            contract = replace(contract, sampled_ms=now_ms)
-        pipe.hset(key.contracts, str(pair), text_of(contract))
-        if began:
-            pipe.hset(key.contract_changes, mapping={f"{pair} {what}": now_ms for what in began})
+    def _save(
+        self,
+        pipe: Pipeline,
+        contracts: Iterable[Contract],
+        changes: Iterable[Change],
+        tallies: Mapping[Pair, Tally],
+        now_ms: int,
+    ) -> None:
+        """Queue the writing of contracts, of changes that began, and of samples that are due."""
+        key = self._redis.key
+        began = {f"{each.pair} {each.what}": now_ms for each in changes if not each.is_over}
+        texts: dict[str, str] = {}
+        samples: dict[str, str] = {}
+        for contract in contracts:
+            pair, tally = contract.pair, tallies[contract.pair]
+            lost = [fact for fact in contract.lost if f"{pair} {LOST}{fact}" in began]
+            if lost and (sample := sample_text(tally.body_without(lost[0]), now_ms)):
+                samples[changed_field(pair)] = sample
+            is_due = not contract.lost and contract.sampled_ms <= now_ms - _SAMPLE_LIFETIME_MS
+            if is_due and (sample := sample_text(tally.fullest_body(), now_ms)):
+                samples[usual_field(pair)] = sample
+                texts[str(pair)] = text_of(replace(contract, sampled_ms=now_ms))
+            else:
+                texts[str(pair)] = text_of(contract)
+        for name, rows in ((key.contracts, texts), (key.contract_samples, samples), (key.contract_changes, began)):
+            if rows:
+                pipe.hset(name, mapping=rows)
 
     def _forget(self, pipe: Pipeline, contracts: Mapping[Pair, Contract]) -> None:
         """Queue the deletion of the pairs beyond `MOST`."""

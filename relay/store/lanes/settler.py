@@ -155,7 +155,8 @@ def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
         dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
         shape=shape_word(attempt.shape),
     )
-    answer = encode_detail(attempt.answer if attempt.outcome is Outcome.DELIVERED else attempt.detail)
+    text = attempt.answer if attempt.outcome is Outcome.DELIVERED else attempt.detail
+    answer = encode_detail(text) if text else b""
     return attempt_record.encode(), answer, *settlement.limits
 
 

@@ -15,9 +15,9 @@ from relay.metrics import declared
 from relay.store import keys
 from relay.store.driver.streams import order_of, pages
 from relay.store.lanes.lane import Ref
-from relay.store.lanes.shadow_marks import shadows_of
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.ledger.ledger import Ledger
+from relay.store.shadow_marks import shadows_of
 from relay.store.state.sample import Sample
 from relay.store.state.unread import Place, first_after, known_first_after
 

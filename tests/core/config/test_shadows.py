@@ -21,7 +21,9 @@ def subscription(name: str, keys: str) -> str:
 
 
 BOT = subscription(
-    "bot", 'topic = "support"\nlines = ["+16465550123"]\nevents = ["message.received"]\nordered = "chat"'
+    "bot",
+    'topic = "support"\nlines = ["+16465550123"]\nevents = ["message.received"]\nordered = "chat"\n'
+    'shape = "2025-01-01"',
 )
 
 
@@ -35,7 +37,7 @@ def test_a_shadow_takes_topic_and_filters_of_its_original() -> None:
     config = parse_config(TOPICS + subscription("next", 'shadow_of = "bot"\ncompare = "body"') + BOT)
     shadow, bot = config.subscriptions
     assert (shadow.topic, shadow.lines, shadow.events) == ("support", bot.lines, bot.events)
-    assert shadow.ordered == "chat"
+    assert (shadow.ordered, shadow.shape) == ("chat", "2025-01-01")
     assert (shadow.retry, shadow.max_age, shadow.dead.size) == ((5.0, 30.0), 3600.0, 16 * 2**20)
     assert config.shadows == {"next": "bot"}
     assert config.compared == {"next", "bot"}

@@ -14,7 +14,7 @@ from relay.core.event_filter import EventFilter
 from relay.store.lanes.attempt_log import attempts_of
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.position import lane_names
-from relay.store.lanes.shadow_marks import shadow_marks
+from relay.store.shadow_marks import shadow_marks
 from tests.building import SECRET
 from tests.support import KEYS, eventually
 from tests.workers.conftest import rules_for

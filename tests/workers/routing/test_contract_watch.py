@@ -22,7 +22,7 @@ from tests.workers.conftest import accept, emptied, routing
 from workers.routing.contract_watch import ContractWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     import pytest
 
@@ -45,7 +45,7 @@ def event_of(event_type: str = RECEIVED.type, version: str = NEW, *, moved: bool
     return decode(Dialect.V3, body, None).event, body
 
 
-async def watched(redis: Redis, *batches: Iterable[tuple[Event, bytes]]) -> list[dict[str, Any]]:
+async def watched(redis: Redis, *batches: Sequence[tuple[Event, bytes]]) -> list[dict[str, Any]]:
     """Let a new watch store each batch; return the alarms."""
     watch = ContractWatch(redis, time.time)
     with capture_logs() as logs:
@@ -117,11 +117,26 @@ async def test_new_type_and_version_are_told_once_by_their_first_event(redis: Re
     assert len(await Contracts(redis).changes()) == 2
 
 
+async def test_full_batch_is_counted_by_a_sample_that_has_every_type(redis: Redis) -> None:
+    batch = [event_of() for _ in range(128)]
+    for place in range(128):
+        batch[place] = event_of(f"message.x{place}")
+        await watched(redis, batch)
+        batch[place] = event_of()
+    assert {each.pair.type for each in await Contracts(redis).all()} == {
+        RECEIVED.type,
+        *(f"message.x{place}" for place in range(128)),
+    }
+    await redis.flushdb()
+    await watched(redis, *([event_of() for _ in range(128)] for _ in range(8)))
+    assert (await contract(redis)).events == 1024
+
+
 async def test_counts_of_two_workers_add_up(redis: Redis) -> None:
     one, other = ContractWatch(redis, time.time), ContractWatch(redis, time.time)
     for _ in range(5):
-        one.add(event_of() for _ in range(10))
-        other.add(event_of() for _ in range(10))
+        one.add([event_of() for _ in range(10)])
+        other.add([event_of() for _ in range(10)])
         await one.store()
         await other.store()
     assert (await contract(redis)).events == 100

@@ -247,6 +247,18 @@ async def test_translated_body_is_signed_and_marked_as_such(sender: Sender, sink
     assert received.headers["x-webhook-signature"] == hmac.new(secret, signed, hashlib.sha256).hexdigest()
 
 
+async def test_linqs_sdk_takes_a_body_translated_to_its_version(sender: Sender, sink: Sink) -> None:
+    sample = next(each for each in samples() if each[:2] == ("2025-01-01", "message.received"))
+    lane = sender.sender_for(subscription(sink.url, shape="2026-02-03"), ENDPOINT)
+    await lane.attempt(delivery(json.dumps(sample.body).encode(), sample.body["event_id"], version="2025-01-01"), 1)
+    [received] = sink.received
+    client = linq.LinqAPIV3(api_key="x")
+    event = client.webhooks.unwrap(received.body.decode(), headers=received.headers, key=NEW_SECRET.text)
+    assert event.event_type == "message.received"
+    data = event.model_dump()["data"]
+    assert (data["chat"]["id"], data["direction"]) == (sample.body["data"]["chat_id"], "inbound")
+
+
 async def test_body_in_the_wanted_shape_has_no_mark(sender: Sender, sink: Sink) -> None:
     lane = sender.sender_for(subscription(sink.url, shape="2026-02-03"), ENDPOINT)
     assert attempted(await lane.attempt(delivery(b'{ "a": 1 }'), 1)).shape is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relay.core.config.contradictions import exclusive_topic
-from relay.core.config.shadows import FILTERS, is_shadow
+from relay.core.config.pairs.shadows import FILTERS, is_shadow
 from relay.core.errors import Conflict, Hint, Invalid, Problem, TooMany
 from relay.store.lanes.position import lane_names
 from relay.store.stored_subscriptions.hash import MAX_PER_TEAM
@@ -55,9 +55,8 @@ def check_exclusive(principal: Principal, view: View, wanted: Subscription) -> N
         return
     for holder in view.config.subscriptions_by_topic.get(topic.name, ()):
         if holder.name != wanted.name and holder.shadow_of is None:
-            if principal.owns(holder.team):
-                raise Conflict(exclusive_topic(topic.name, holder.name, wanted.name))
-            raise Conflict(f'the topic "{topic.name}" is exclusive, and another subscription has it')
+            shown = holder.name if principal.owns(holder.team) else None
+            raise Conflict(exclusive_topic(topic.name, shown, wanted.name))
 
 
 async def free_name(context: Context, principal: Principal, view: View, record: StoredSubscription) -> int:

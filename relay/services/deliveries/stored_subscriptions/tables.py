@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from pydantic_core import to_json
 
 from relay.config.secret_lookup import check_value
+from relay.core.config.pairs.shadows import row_of
 from relay.core.config.relay_toml import Subscription
-from relay.core.config.shadows import row_of
 from relay.core.config.stored_rows import check_rows
 from relay.core.errors import Invalid, Problem
 from relay.core.secret import SigningSecret

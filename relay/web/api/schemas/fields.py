@@ -13,7 +13,7 @@ from relay.core.secret import SigningSecret, new_secret
 from relay.linq.payloads.translation.translate import SHAPES, UNTRANSLATED
 from relay.linq.signatures import standard, v3_legacy
 from relay.store.topics.pull.dead_letters import MAX_DELIVERIES, REJECTED
-from relay.store.topics.push_headers import attempt_headers, signature_headers
+from relay.store.topics.push_headers import SHADOW_OF, attempt_headers, signature_headers
 from relay.store.topics.record import Record, fields_of
 from relay.web.api.schemas.events import V2, VERSIONS
 
@@ -95,11 +95,20 @@ _HEADERS: dict[str, Json] = {
     },
     "Relay-Replay": {"enum": ["true"], "description": "Only there if an operator sent the event again."},
     "Relay-Test": {"enum": ["true"], "description": "Only there in a test: the event did not happen."},
+    SHADOW_OF: {
+        "description": "Only there for a shadow: the subscription that gets the event too. Do nothing that others see."
+    },
     "Content-Type": {"enum": ["application/json"]},
     "User-Agent": {"examples": ["linq-relay/1.2.3"]},
     "traceparent": {"description": "The W3C trace context, if the relay traces."},
 }
-_OF_THE_TRANSPORT = {v3_legacy.SUBSCRIPTION_ID: True, "Content-Type": True, "User-Agent": True, "traceparent": False}
+_OF_THE_TRANSPORT = {
+    v3_legacy.SUBSCRIPTION_ID: True,
+    "Content-Type": True,
+    "User-Agent": True,
+    "traceparent": False,
+    SHADOW_OF: False,
+}
 """Headers that `workers.transport` adds, and whether they are always there."""
 
 _BODY = b"{}"

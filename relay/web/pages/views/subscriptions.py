@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
 from relay.core.masked_url import masked_url
-from relay.services.deliveries import attempts, stored_subscriptions, subscriptions
+from relay.services.deliveries import attempts, shadow_report, stored_subscriptions, subscriptions
 from relay.services.operators.overview import latency_of
 from relay.web.pages.charts import drawing
 from relay.web.pages.charts.drawing import Series
@@ -82,6 +82,12 @@ async def live(page: Page) -> web.StreamResponse:
         return page.text("subscription_part.html", **await _values(page))
 
     return await page.site.live.stream(page, "subscription", part)
+
+
+async def compare(page: Page) -> web.StreamResponse:
+    """Compare a shadow with the subscription that it shadows."""
+    found = await shadow_report.report(page.context, page.principal, page.named(), limit=_PAGE)
+    return page.show("shadow.html", found=found)
 
 
 async def pause(page: Page) -> web.StreamResponse:

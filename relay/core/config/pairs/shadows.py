@@ -23,7 +23,7 @@ FILTERS = ("events", "lines", "freshness", "api")
 """The keys that narrow a topic, which a shadow takes from its original."""
 
 _TAKEN = ("topic", *FILTERS, "team")
-_DEFAULTS = ("ordered",)
+_DEFAULTS = ("ordered", "shape")
 """Keys that a shadow takes unless it has them itself."""
 
 SHADOW_DEFAULTS: Row = {"retry": ["5s", "30s"], "max_age": "1h", "dead": {"keep": "24h", "size": "16MiB"}}

@@ -24,20 +24,20 @@ def double_replies(config: RelayConfig) -> Iterator[tuple[str, str, str]]:
     """Yield each pair of subscriptions that both answer on a line: their names, and the line or `every line`."""
     topics = {topic.name: topic for topic in config.topics}
     replying = [each for each in config.subscriptions if each.replies and each.shadow_of is None]
-    for one, other in combinations(replying, 2):
-        both = (topics[one.topic], topics[other.topic])
-        if all(_takes_messages(each, topics[each.topic]) for each in (one, other)) and _can_meet(*both):
-            lines = _common(_common(one.lines, other.lines), _common(both[0].lines, both[1].lines))
+    for first, second in combinations(replying, 2):
+        both = (topics[first.topic], topics[second.topic])
+        if all(_takes_messages(each, topics[each.topic]) for each in (first, second)) and _can_meet(*both):
+            lines = _common(_common(first.lines, second.lines), _common(both[0].lines, both[1].lines))
             if lines is None or lines:
-                yield one.name, other.name, "every line" if lines is None else ", ".join(lines)
+                yield first.name, second.name, "every line" if lines is None else ", ".join(lines)
 
 
 def double_reply_warnings(config: RelayConfig) -> list[str]:
     """Return a sentence for each pair."""
     return [
-        f"subscriptions {one} and {other} both reply on {lines}: a message there is answered twice; narrow `lines` of "
-        "one, or make it a shadow"
-        for one, other, lines in double_replies(config)
+        f"subscriptions {first} and {second} both reply on {lines}: a message there is answered twice; narrow "
+        "`lines` of one of them, or make it a shadow"
+        for first, second, lines in double_replies(config)
     ]
 
 
@@ -49,11 +49,16 @@ def _takes_messages(subscription: Subscription, topic: Topic) -> bool:
     )
 
 
-def _can_meet(one: Topic, other: Topic) -> bool:
+def _can_meet(first: Topic, second: Topic) -> bool:
     """Return True if one message can be in both topics, by the conditions that exclude each other."""
-    if one.service is not None and other.service is not None and not set(one.service) & set(other.service):
+    lists = ((first.service, second.service), (first.account, second.account), (first.sender, second.sender))
+    if any(mine is not None and theirs is not None and not {*mine} & {*theirs} for mine, theirs in lists):
         return False
-    return one.is_group is None or other.is_group is None or one.is_group == other.is_group
+    left_out = ((first.sender, second.not_sender), (second.sender, first.not_sender))
+    if any(mine is not None and {*mine} <= {*(theirs or ())} for mine, theirs in left_out):
+        return False
+    flags = ((first.is_group, second.is_group), (first.has_media, second.has_media))
+    return all(mine is None or theirs is None or mine == theirs for mine, theirs in flags)
 
 
 def _common(lines: Sequence[str] | None, others: Sequence[str] | None) -> Sequence[str] | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
 
-_set_fields = Script(__package__, "set_fields")
+_mark = Script(__package__, "mark_shadow")
 
 
 class ShadowMark(NamedTuple):
@@ -32,7 +32,7 @@ class ShadowMark(NamedTuple):
 
 async def mark_shadow(redis: Redis, subscription: str, mark: ShadowMark) -> None:
     """Mark the lane of a subscription."""
-    await _set_fields(redis, [redis.key.shadows], [subscription, to_json(mark)])
+    await _mark(redis, [redis.key.shadows], [subscription, to_json(mark)])
 
 
 async def unmark_shadow(redis: Redis, subscription: str) -> None:
