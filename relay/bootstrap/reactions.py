@@ -1,12 +1,15 @@
 """Reactions to the account events of Linq's that concern the relay itself. Pure.
 
-An event is only a reason to look. What is changed follows from the look, as in the scheduled check, so that a party
-that forges or replays events causes looks and nothing else. One thing an event adds: that Linq has released a line
-counts as the looks that must agree on the deletion of its subscription (`bootstrap.deletions`), once a look confirms
-it. webhook_subscription.* one of ours may be off, changed or gone phone_number.assigned a line to register, unless
-relay.toml leaves it out phone_number.released a subscription to delete phone_number.status_updated logged: Linq may
-have flagged the line environment.line_moved as assigned or released, without naming which api_token.* logged as an
-error if it is the key of the relay
+An event is only a reason to look. What is changed follows from the look, as in the scheduled check, so a party that
+forges or replays events causes looks and nothing else. One thing an event adds: that Linq has released a line counts as
+the looks that must agree on the deletion of its subscription (`bootstrap.deletions`), once a look confirms it.
+
+    webhook_subscription.*         one of ours may be off, changed or gone
+    phone_number.assigned          a line to register, unless relay.toml leaves it out
+    phone_number.released          a subscription to delete
+    phone_number.status_updated    logged: Linq may have flagged the line
+    environment.line_moved         as assigned or released, without naming which
+    api_token.*                    logged as an error if it is the key of the relay
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from relay.bootstrap.plan import Action, Step
 from relay.bootstrap.reconcile import AppliedStep
 from relay.bootstrap.status import KINDS, Status, differences, statuses
 from relay.bootstrap.v2_reconcile import V2_NEEDS
-from relay.cli import bootstrap_ownership
+from relay.cli import bootstrap_migrate, bootstrap_ownership
 from relay.cli.bootstrap_view import (
     OldKey,
     end_on,
@@ -191,6 +191,13 @@ command(
 )(bootstrap_ownership.adopt)
 
 
+command(
+    app,
+    examples=("relay bootstrap migrate --for 24h", "relay bootstrap migrate --for 24h --yes"),
+    view=("wide", "json"),
+)(bootstrap_migrate.migrate)
+
+
 async def _plan(*, take_over: bool) -> FromBoth[Step]:
     async with opened() as (settings, redis, config):
         return await plan_both(settings, redis, config, take_over=take_over)
@@ -219,7 +226,10 @@ async def _rotate(
     lines: list[str] | None, overlap: float | None, report: Callable[[AppliedStep], None]
 ) -> FromBoth[AppliedStep]:
     async with opened() as (settings, redis, config):
-        settings.require(*NEEDS, because="only the secrets of the v3 API are rotated")
+        settings.require(
+            *NEEDS,
+            because="only v3's secrets are rotated; for v2, change LINQ_V2_WEBHOOK_SECRET",
+        )
         async with open_reconciler(settings, redis, config) as reconciler:
             overlap = config.linq.rotate_overlap if overlap is None else overlap
             await record(redis, "bootstrap rotate", ", ".join(lines) if lines else "every line")

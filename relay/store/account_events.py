@@ -31,7 +31,7 @@ _note = Script(__package__, "account_events_note")
 
 
 class AccountEvent(NamedTuple):
-    """What the reaction needs of an event."""
+    """An event, as far as the reaction needs it."""
 
     type: str
     line: str | None

@@ -7,7 +7,7 @@ the chat -> line index learns from the whole batch, and an event that proves no 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import structlog
 
@@ -38,6 +38,8 @@ class Undecodable:
     """The result for an entry that is no event; it is quarantined."""
 
     reason: str
+    type: ClassVar[str] = ""
+    """The type of an event, which this is not."""
 
 
 async def decode_batch(entries: Sequence[InboxEntry], chats: ChatLines, token: str) -> list[Event | Undecodable]:
@@ -62,10 +64,12 @@ def account_events_in(
     entries: Sequence[InboxEntry], events: Sequence[Event | Undecodable], now_ms: int
 ) -> list[AccountEvent]:
     """Return the events of a decoded batch that the relay itself reacts to (`bootstrap.reactions`)."""
+    if REACTED_TO.isdisjoint([event.type for event in events]):  # nearly always
+        return []
     return [
         account_event_of(read_envelope(entry.body), now_ms)
         for entry, event in zip(entries, events, strict=True)
-        if isinstance(event, Event) and event.type in REACTED_TO and entry.dialect is Dialect.V3
+        if event.type in REACTED_TO and entry.dialect is Dialect.V3
     ]
 
 

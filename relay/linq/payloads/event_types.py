@@ -33,6 +33,7 @@ V2_TYPES = (
 
 SENT_TWICE = tuple(event_type for event_type in V2_TYPES if event_type.startswith("message."))
 """Event types that v3 and v2 both have, for what happened once."""
+
 REACTED_TO = frozenset(
     (
         *("webhook_subscription.disabled", "webhook_subscription.enabled", "webhook_subscription.deleted"),
@@ -62,6 +63,11 @@ def is_of_the_account(event_type: str) -> bool:
     subscription, and deduplication keeps one.
     """
     return _family(event_type) not in _FAMILIES_OF_LINES
+
+
+def in_both_apis(patterns: Iterable[str]) -> bool:
+    """Return True if `patterns` match messages, which arrive once over each API if both are on."""
+    return any(matches(pattern, event_type) for pattern in patterns for event_type in SENT_TWICE)
 
 
 def _family(event_type: str) -> str:
