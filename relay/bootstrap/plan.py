@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.event import Dialect, owner_of
 from relay.core.patterns import matches
-from relay.linq.payloads.event_types import is_of_lines, is_of_the_account
+from relay.linq.payloads.event_types import REACTED_TO, is_of_lines, is_of_the_account
 from relay.linq.target_urls import PAYLOAD_VERSION, Target, our_target, target_url
 
 if TYPE_CHECKING:
@@ -111,19 +111,30 @@ class DesiredState:
         return self.account_events if line is None else self.events
 
     def retained(self, subscription: LinqSubscription, line: str | None) -> frozenset[str]:
-        """Return the event types of a subscription that relay.toml wants, although Linq does not list them.
+        """Return the event types of a subscription that are wanted, although Linq does not list them.
 
         Linq's list may be incomplete: nothing is taken away from a subscription for that reason.
         """
-        belongs = is_of_lines if line else is_of_the_account
+        belongs, always = (is_of_lines, frozenset()) if line else (is_of_the_account, REACTED_TO)
         unlisted = filter(belongs, subscription.events - self.events_of(line))
-        return frozenset(event for event in unlisted if any(matches(pattern, event) for pattern in self.patterns))
+        return frozenset(
+            event for event in unlisted if event in always or any(matches(pattern, event) for pattern in self.patterns)
+        )
 
     def is_excluded(self, line: str | None, subscription: LinqSubscription) -> bool:
         """Return True if relay.toml excludes a line or the account, whatever Linq lists."""
         if line is None:
             return not (self.wants_account and self.retained(subscription, None))
         return self.excluded is None or line in self.excluded
+
+    @property
+    def follows_the_list(self) -> bool:
+        """True if the lines are those of Linq's list, and not those that relay.toml names."""
+        return self.excluded is not None
+
+    def may_register(self, line: str) -> bool:
+        """Return True if a line is registered once Linq lists it."""
+        return self.excluded is not None and line not in self.excluded
 
     @property
     def owners(self) -> list[str | None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.bootstrap.deletions import Approval, hold_all, hold_back, needs_looks
+from relay.bootstrap.deletions import LOOKS, Approval, hold_all, hold_back, needs_looks
 from relay.bootstrap.desired import desired_state_of
 from relay.bootstrap.ownership.rivals import refusal
 from relay.bootstrap.plan import Action, DesiredState, Step, make_rotation
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from relay.bootstrap.looks import Looks
     from relay.core.config.relay_toml import RelayConfig
-    from relay.linq.api.v3 import LinqApi
+    from relay.linq.api.v3 import LinqApi, ListedLine
     from relay.store.keyring.keyring import Keyring
 
 _REPLACING = {Action.CREATE, Action.UPDATE}
@@ -98,6 +98,14 @@ class Reconciler:
         """Return the lines that should have subscriptions. Raises as `survey`."""
         return (await desired_state_of(self._config, self._public_url, self._api)).lines
 
+    async def listed_lines(self) -> list[ListedLine]:
+        """Return what Linq's list tells of each line of the account, whatever relay.toml says of it.
+
+        Raises:
+            LinqApiError: Linq failed.
+        """
+        return await self._api.listed_lines()
+
     async def plan(self, *, take_over: bool = False) -> list[Step]:
         """Return the steps that `apply` would take; change nothing. Raises as `survey`."""
         survey = await self.survey()
@@ -110,6 +118,11 @@ class Reconciler:
     async def look(self, survey: Survey) -> None:
         """Record a look at Linq that an `apply` does not follow."""
         await self._looked(survey.plan(self._clock()))
+
+    async def confirm(self, survey: Survey, released: Collection[str]) -> None:
+        """Record that no more looks are needed for those of the `released` lines that Linq does not list."""
+        steps = [step for step in survey.plan(self._clock()) if step.is_unlisted and step.line in released]
+        await self._looks.agree([str(step.subscription_id) for step in steps], LOOKS)
 
     async def apply(
         self,
@@ -132,7 +145,9 @@ class Reconciler:
         async with self._keyring.exclusively(on_wait):
             survey = await self._survey_to_change(take_over=take_over)
             steps = survey.plan(self._clock())
-            steps = hold_back(steps, await self._looked(steps), approval)
+            is_told = approval is Approval.TOLD
+            looks = await self._looks.counts() if is_told else await self._looked(steps)
+            steps = hold_back(steps, looks, approval)
             results = await self.carry_out(survey.desired, [step for step in steps if only(step)], on_done)
             await self.tidy(survey, results)
         return results

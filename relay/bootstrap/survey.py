@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relay.bootstrap.ownership.rivals import Rival, rivals_of
@@ -76,6 +76,16 @@ class Survey:
         url = subscription.target_url
         is_ours = our_target(self.desired.public_url, url) is not None or fault_of_url(self.desired.public_url, url)
         return shares and not is_ours
+
+
+def in_one(surveys: Sequence[Survey]) -> Survey:
+    """Return what several accounts have as if it were one, for questions about lines."""
+    first = surveys[0]
+    lines = sorted({line for survey in surveys for line in survey.desired.lines})
+    excluded = [survey.desired.excluded for survey in surveys if survey.desired.excluded is not None]
+    everywhere = frozenset.intersection(*excluded) if excluded else None
+    desired = replace(first.desired, lines=lines, excluded=everywhere)
+    return replace(first, desired=desired, existing=[each for survey in surveys for each in survey.existing])
 
 
 def malformed_subscriptions(public_url: str, existing: Iterable[tuple[str, str, bool]]) -> Iterator[Malformed]:

@@ -17,7 +17,7 @@ from relay.bootstrap.plan import Action, Step
 from relay.bootstrap.reconcile import AppliedStep
 from relay.bootstrap.status import KINDS, Status, differences, statuses
 from relay.bootstrap.v2_reconcile import V2_NEEDS
-from relay.cli import bootstrap_ownership
+from relay.cli import bootstrap_migrate, bootstrap_ownership
 from relay.cli.bootstrap_ownership import AccountOption, known_account
 from relay.cli.bootstrap_view import (
     OldKey,
@@ -193,6 +193,13 @@ command(
 )(bootstrap_ownership.adopt)
 
 
+command(
+    app,
+    examples=("relay bootstrap migrate --for 24h", "relay bootstrap migrate --for 24h --yes"),
+    view=("wide", "json"),
+)(bootstrap_migrate.migrate)
+
+
 async def _plan(*, take_over: bool) -> FromBoth[Step]:
     async with opened() as (settings, redis, config):
         return await plan_both(settings, redis, config, take_over=take_over)
@@ -221,7 +228,8 @@ async def _rotate(
     lines: list[str] | None, overlap: float | None, report: Callable[[AppliedStep], None], account: str | None
 ) -> FromBoth[AppliedStep]:
     async with opened() as (settings, redis, config):
-        settings.require(*needs_of(config), because="only the secrets of the v3 API are rotated")
+        because = "only v3's secrets are rotated; for v2, change LINQ_V2_WEBHOOK_SECRET"
+        settings.require(*needs_of(config), because=because)
         only = known_account(config, account)
         async with open_accounts(settings, redis, config, only=only) as accounts:
             overlap = config.linq.rotate_overlap if overlap is None else overlap

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 _DEFAULT_CONFIG = "relay.toml"
+DEFAULT_GAP_WINDOW = 72 * 3600.0
 
 ListenAt = Annotated[Listen, NoDecode, BeforeValidator(forms.listen)]
 
@@ -93,6 +94,10 @@ class Settings(PageSettings):
     relay_dedupe_window: Annotated[float, BeforeValidator(forms.duration), Field(ge=1)] = 6 * 3600.0
     """Time for which an event id is remembered and repeats of it are dropped, such as `6h` or `1d`; at least `1s`.
     Linq's own retries end after about 30 minutes.
+    """
+    relay_gap_window: Annotated[float, BeforeValidator(forms.duration), Field(ge=0)] = DEFAULT_GAP_WINDOW
+    """Time for which the relay remembers of which messages it accepted an event, such as `72h`, in eight bytes each:
+    `relay gaps` and `relay backfill` look no further back. `0s` remembers nothing.
     """
     relay_memory_high_water: Annotated[float, Field(ge=0.1, le=1)] = 0.9
     """Part of Redis's `maxmemory` up to which events are accepted, from 0.1 to 1. Above it Linq gets 503 and retries;
@@ -248,6 +253,7 @@ class Settings(PageSettings):
         if "REDIS_URL" in shown:
             shown["REDIS_URL"] = masked_redis_url(shown["REDIS_URL"])
         shown["RELAY_DEDUPE_WINDOW"] = format_duration(self.relay_dedupe_window)
+        shown["RELAY_GAP_WINDOW"] = format_duration(self.relay_gap_window)
         shown["RELAY_IDLE_TIMEOUT"] = format_duration(self.relay_idle_timeout)
         shown["RELAY_SHUTDOWN_DELAY"] = format_duration(self.relay_shutdown_delay)
         return shown

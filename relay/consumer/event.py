@@ -121,6 +121,11 @@ class Event:
         """Name of the account at Linq; None where only one is configured."""
         return self._text(b"account")
 
+    @property
+    def source(self) -> str | None:
+        """`backfill` if the relay made the event of a message that it found at Linq; None if Linq sent it."""
+        return self._text(b"source")
+
     def json(self) -> Any:
         """Return the parsed body.
 

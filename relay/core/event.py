@@ -25,6 +25,11 @@ class Dialect(StrEnum):
     V3 = "v3"
 
 
+def api_of(version: str) -> Dialect:
+    """Return the API whose payloads have this version."""
+    return Dialect.V2 if version == "v2" else Dialect.V3
+
+
 ACCOUNT = "account"
 """Owner of the v3 subscription that is not bound to a line."""
 
@@ -102,6 +107,11 @@ class Event(NamedTuple):
     trace_id: str | None = None
     account: str | None = None
     """The account of `[[linq.accounts]]` from which it came, by the authenticated URL."""
+
+    @property
+    def api(self) -> Dialect:
+        """Webhook API of Linq through which it arrived."""
+        return api_of(self.version)
 
     @property
     def freshness(self) -> Freshness:

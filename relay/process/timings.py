@@ -57,6 +57,8 @@ class Timings:
     """Time that an idle connection to a subscriber is kept: less than servers keep theirs, so that they do not close it
     under a POST.
     """
+    outage: float = 1500.0
+    """Time without an ingress that reaches Redis after which events are lost: Linq retries for 25 minutes."""
     suspended_poll: float = 1.0
     """From one look at the keys of a suspended lane to the next."""
     memory_probe: float = 0.5

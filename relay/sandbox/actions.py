@@ -16,6 +16,7 @@ from relay.sandbox.api.v3_errors import ApiError, invalid, malformed
 from relay.sandbox.events import account_changes
 from relay.sandbox.events.emit import Emission, Emissions
 from relay.sandbox.faults.models import FAULT_KINDS, Disable
+from relay.sandbox.outage import Outage, messages_of
 from relay.sandbox.payloads import known_types
 from relay.sandbox.payloads.v2 import v2_types
 from relay.sandbox.state import Subscription
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay.sandbox.faults.models import Fault
+    from relay.sandbox.history import History
     from relay.sandbox.state import SandboxState
 
 _T = TypeVar("_T")
@@ -37,15 +39,26 @@ class NewLine(BaseModel):
     line: Line
 
 
+class LineStatus(BaseModel):
+    """New status of a line: the body of `PUT /sandbox/lines/{line}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    flagged: bool
+
+
 EMISSIONS = TypeAdapter(Emissions)
 NEW_LINE = TypeAdapter(NewLine)
+LINE_STATUS = TypeAdapter(LineStatus)
+OUTAGE = TypeAdapter(Outage)
 
 
 class Actions:
     """Actions on one sandbox."""
 
-    def __init__(self, state: SandboxState, emit: Callable[[Emission], tuple[str, int]]) -> None:
+    def __init__(self, state: SandboxState, emit: Callable[[Emission], tuple[str, int]], history: History) -> None:
         self._state = state
+        self._history = history
         self._emit = emit
 
     def emit(self, emission: Emissions) -> dict[str, Any]:
@@ -62,6 +75,12 @@ class Actions:
             raise invalid(f"type: no built-in payload for {emission.type}; add {field}, or use: {known}") from None
         ids = [event_id for event_id, _ in emitted]
         return {"event_id": ids[0], "event_ids": ids, "subscriptions": emitted[0][1]}
+
+    def make_outage(self, outage: Outage) -> dict[str, Any]:
+        """Add the messages of an outage to their chats, without a webhook for any."""
+        for event_type, scenario in messages_of(outage, self._state.lines):
+            self._history.record(event_type, scenario)
+        return {"messages": outage.messages, "kept": self._history.messages}
 
     def add_fault(self, fault: Fault | Disable) -> dict[str, Any]:
         """Activate a fault, or disable subscriptions as Linq does."""
@@ -99,13 +118,21 @@ class Actions:
     def remove_line(self, line: str) -> dict[str, Any]:
         """Remove a line from the account."""
         if line not in self._state.lines:
-            raise ApiError(404, 1005, f"line: {line} is not a line of this sandbox; GET /sandbox/lines lists them")
+            raise _no_such_line(line)
         if len(self._state.lines) == 1:
             raise ApiError(409, 1005, f"line: {line} is the last line of this sandbox, which needs one")
         self._state.lines.remove(line)
         self._state.forwarding.pop(line, None)
+        self._state.reputations.pop(line, None)
         self._emit(Emission(type="phone_number.released", line=line))
         return {"lines": self._state.lines}
+
+    def flag_line(self, line: str, status: LineStatus) -> dict[str, Any]:
+        """Flag a line of the account, or make it healthy again."""
+        if line not in self._state.lines:
+            raise _no_such_line(line)
+        self._emit(Emission(type="phone_number.status_updated", line=line, flagged=status.flagged))
+        return {"line": line, "reputation": self._state.reputations.get(line, "HEALTHY")}
 
     def add_foreign_subscription(self) -> dict[str, Any]:
         """Create a subscription of another account: every call for it gets 403."""
@@ -124,6 +151,10 @@ def validated(validate: Callable[[Any], _T], value: Any) -> _T:
         return validate(value)
     except ValidationError as error:
         raise malformed("; ".join(map(_message, error.errors(include_url=False)))) from None
+
+
+def _no_such_line(line: str) -> ApiError:
+    return ApiError(404, 1005, f"line: {line} is not a line of this sandbox; GET /sandbox/lines lists them")
 
 
 def _message(error: Any) -> str:

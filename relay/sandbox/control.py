@@ -3,6 +3,7 @@
 GET    /sandbox                       page that shows and controls the sandbox (`page`)
 GET    /sandbox/state                 the same as JSON; deliveries only as counts by state
 POST   /sandbox/emit                  {"type": "message.received", "line": "+16465550123"}: send an event
+POST   /sandbox/outage                {"messages": 1000, "seconds": 3600}: messages in chats, without webhooks
 GET    /sandbox/deliveries            deliveries with attempts; ?event_id= ?subscription_id= ?state= ?limit=
 DELETE /sandbox/deliveries            delete the list of deliveries
 POST   /sandbox/faults                {"kind": "duplicate", "times": 3, "count": 10}: add a fault
@@ -10,6 +11,7 @@ GET    /sandbox/faults                list the active faults
 DELETE /sandbox/faults[/{id}]         remove all faults, or one; their delayed events are sent
 GET    /sandbox/lines                 list the lines of the account
 POST   /sandbox/lines                 {"line": "+16465550126"}: add a line, with phone_number.assigned
+PUT    /sandbox/lines/{line}          {"flagged": true}: change its status, with phone_number.status_updated
 DELETE /sandbox/lines/{line}          remove a line, with phone_number.released; its subscriptions stay
 POST   /sandbox/foreign-subscription  create a subscription of another account: calls for it get 403
 """
@@ -22,7 +24,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic_core import to_json
 
-from relay.sandbox.actions import EMISSIONS, NEW_LINE, validated
+from relay.sandbox.actions import EMISSIONS, LINE_STATUS, NEW_LINE, OUTAGE, validated
 from relay.sandbox.faults.models import FAULT_REQUEST, Disable
 from relay.sandbox.state import MAX_DELIVERIES
 
@@ -59,6 +61,7 @@ class Control:
         return [
             web.get("/sandbox/state", self.state),
             web.post("/sandbox/emit", self.emit),
+            web.post("/sandbox/outage", self.outage),
             web.get("/sandbox/deliveries", self.deliveries),
             web.delete("/sandbox/deliveries", self.forget),
             web.post("/sandbox/faults", self.add_fault),
@@ -67,6 +70,7 @@ class Control:
             web.delete(r"/sandbox/faults/{id:\d{1,9}}", self.clear_fault),
             web.get("/sandbox/lines", self.lines),
             web.post("/sandbox/lines", self.add_line),
+            web.put("/sandbox/lines/{line}", self.flag_line),
             web.delete("/sandbox/lines/{line}", self.remove_line),
             web.post("/sandbox/foreign-subscription", self.foreign),
         ]
@@ -78,6 +82,10 @@ class Control:
     async def emit(self, request: web.Request) -> web.Response:
         """Send events to the subscriptions that match them."""
         return _json(200, self._actions.emit(await _body(EMISSIONS, request)))
+
+    async def outage(self, request: web.Request) -> web.Response:
+        """Add the messages of an outage to their chats, without webhooks."""
+        return _json(200, self._actions.make_outage(await _body(OUTAGE, request)))
 
     async def deliveries(self, request: web.Request) -> web.Response:
         """Return the latest deliveries that match the query, oldest first."""
@@ -117,6 +125,10 @@ class Control:
     async def add_line(self, request: web.Request) -> web.Response:
         """Add a line to the account, as Linq's staff do."""
         return _json(201, self._actions.add_line((await _body(NEW_LINE, request)).line))
+
+    async def flag_line(self, request: web.Request) -> web.Response:
+        """Flag a line, or make it healthy again."""
+        return _json(200, self._actions.flag_line(request.match_info["line"], await _body(LINE_STATUS, request)))
 
     async def remove_line(self, request: web.Request) -> web.Response:
         """Remove a line from the account."""

@@ -159,6 +159,8 @@ class SandboxState:
         """The lines of all accounts."""
         self.forwarding: dict[str, str] = {}
         """Line -> number that its calls are forwarded to."""
+        self.reputations: dict[str, str] = {}
+        """Line -> reputation that is not HEALTHY."""
         self.subscriptions: dict[str, Subscription] = {}
         self.foreign: set[str] = set()
         """Ids of webhook subscriptions of another account."""
@@ -212,6 +214,12 @@ class SandboxState:
         """Return the lines of an account."""
         return [line for line in self.lines if self.account_of(line) == account]
 
+    def set_flagged(self, line: str, *, is_flagged: bool) -> None:
+        """Give a line the reputation of a flagged or of a healthy one."""
+        self.reputations.pop(line, None)
+        if is_flagged:
+            self.reputations[line] = "CRITICAL"
+
     def phone_numbers(self, account: str = "") -> list[dict[str, Any]]:
         """Return the lines of an account as `GET /v3/phone_numbers` lists them."""
         return [
@@ -219,14 +227,16 @@ class SandboxState:
                 "id": line_id(line),
                 "phone_number": line,
                 "forwarding_number": self.forwarding.get(line),
-                "reputation": {
-                    "status": "HEALTHY",
-                    "doc_url": "https://docs.linqapp.com/guides/phone-numbers/phone-reputation#healthy",
-                },
+                "reputation": _reputation(self.reputations.get(line, "HEALTHY")),
                 "line_type": "iMessage",
             }
             for line in self.lines_of(account)
         ]
+
+
+def _reputation(status: str) -> dict[str, Any]:
+    doc = "https://docs.linqapp.com/guides/phone-numbers/phone-reputation"
+    return {"status": status, "doc_url": f"{doc}#{status.lower().replace('_', '-')}"}
 
 
 def line_id(line: str) -> str:

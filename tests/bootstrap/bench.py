@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 PUBLIC = "https://relay.example.com"
 SUBSCRIPTIONS = "/v3/webhook-subscriptions"
-RULES = """
+LINES_ONLY = "[linq]\naccount = false\n"
+"""`[linq]` without the subscription of the account."""
+TOPICS = """
 [[topics]]
 name = "support"
 events = ["message.received", "reaction.*"]
@@ -36,6 +38,7 @@ name = "delivery"
 events = ["message.failed", "message.received"]
 lines = ["+16465550123"]
 """
+RULES = LINES_ONLY + TOPICS
 ASKED_FOR = {"message.received", "message.failed", "reaction.added", "reaction.removed"}
 SEALING_KEY = new_key()
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from relay.bootstrap.deletions import Approval
 from relay.core.errors import LinqApiError
-from tests.bootstrap.bench import RULES, SUBSCRIPTIONS, Bench, actions, bench_of
+from tests.bootstrap.bench import LINES_ONLY, SUBSCRIPTIONS, TOPICS, Bench, actions, bench_of
 from tests.sandbox.running import LINE, LINES, OTHER_LINE, THIRD_LINE
 from tests.support import KEYS
 
@@ -102,7 +102,7 @@ async def test_apply_holds_a_line_that_is_not_listed(bench: Bench, clock: Clock)
 @pytest.mark.parametrize("choice", [f'exclude = ["{THIRD_LINE}"]', f'lines = ["{LINE}", "{OTHER_LINE}"]'])
 async def test_line_that_relay_toml_excludes_is_deleted_by_apply(bench: Bench, clock: Clock, choice: str) -> None:
     await bench.apply()
-    other = bench_of(bench.sandbox, bench.redis, clock, f"[linq]\n{choice}\n{RULES}")
+    other = bench_of(bench.sandbox, bench.redis, clock, f"{LINES_ONLY}{choice}\n{TOPICS}")
     assert await looks(other, clock, 2) == []  # unattended: three looks
     assert ("delete", THIRD_LINE, 1, True) in actions(await other.apply())
 

@@ -17,7 +17,7 @@ from relay.linq.api.v3 import LinqApi
 from relay.sandbox.state import Subscription
 from relay.store.driver import lock
 from relay.store.driver.client import open_redis
-from tests.bootstrap.bench import RULES, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
+from tests.bootstrap.bench import LINES_ONLY, SUBSCRIPTIONS, TOPICS, Bench, actions, bench_of, refuse
 from tests.bootstrap.redis_proxy import proxy_to
 from tests.sandbox.running import LINE, LINES, OTHER_LINE, THIRD_LINE, RunningSandbox, linq_error
 from tests.support import KEYS, eventually
@@ -196,7 +196,7 @@ async def test_failed_registration_keeps_removed_lines(
 ) -> None:
     """Keep the removed line: the failing line may be the same line, mistyped."""
     await bench.apply()
-    mistyped = bench_of(sandbox, redis, clock, f'[linq]\nlines = ["{LINE}", "+16469999999"]\n{RULES}')
+    mistyped = bench_of(sandbox, redis, clock, f'{LINES_ONLY}lines = ["{LINE}", "+16469999999"]\n{TOPICS}')
     assert actions(await mistyped.apply()) == [("create", "+16469999999", 1, False), ("keep", LINE, 1, True)]
     sandbox.sandbox.state.lines.append("+16469999999")
     await mistyped.apply()

@@ -34,6 +34,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.relay_admin_listen == Listen(host="::1", port=9001)
     assert settings.relay_config == Path("/etc/relay/rules.toml")
     assert settings.relay_dedupe_window == 5400
+    assert settings.relay_gap_window == 36 * 3600
     assert settings.relay_worker_nice == 3
     assert settings.relay_idle_timeout == 75
     assert settings.relay_shutdown_delay == 5
@@ -220,7 +221,14 @@ def test_variables_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch
 
 def test_unset_variables_are_not_shown() -> None:
     assert set(Settings.load().shown()) == {
-        *("RELAY_KEY_PREFIX", "RELAY_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
+        *(
+            "RELAY_KEY_PREFIX",
+            "RELAY_LISTEN",
+            "RELAY_CONFIG",
+            "RELAY_DATA_DIR",
+            "RELAY_DEDUPE_WINDOW",
+            "RELAY_GAP_WINDOW",
+        ),
         *("RELAY_REPLICAS", "RELAY_API_RATE", "RELAY_HIDE_BODIES", "RELAY_WORKER_NICE", "RELAY_MEMORY_HIGH_WATER"),
         *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT", "RELAY_SHUTDOWN_DELAY"),
         *("RELAY_LOG_LEVEL", "RELAY_LOG_FORMAT", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"),

@@ -56,7 +56,12 @@ def test_relay_docs_writes_what_is_missing_and_check_reports_it(tmp_path: Path) 
     assert "commands.md is out of date" in stale.err
 
 
-DURATIONS = {"relay_dedupe_window": "6h", "relay_idle_timeout": "10.5m", "relay_shutdown_delay": "0s"}
+DURATIONS = {
+    "relay_dedupe_window": "6h",
+    "relay_gap_window": "72h",
+    "relay_idle_timeout": "10.5m",
+    "relay_shutdown_delay": "0s",
+}
 
 
 def test_every_variable_is_listed_with_its_default() -> None:

@@ -160,3 +160,18 @@ async def test_state_has_everything_except_secrets(sandbox: RunningSandbox, endp
     assert state["deliveries"] == {"delivered": 1}
     assert made.signing_secret not in str(state)
     assert "v2-secret" not in str(state)
+
+
+async def test_a_flagged_line_changes_its_reputation(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(endpoint.url, "phone_number.status_updated")
+    reputations = []
+    for flagged in (True, False):
+        url = f"{sandbox.url}/sandbox/lines/{LINE}"
+        async with sandbox.http.put(url, json={"flagged": flagged}) as response:
+            assert response.status == 200
+        listed = await sandbox.client.phone_numbers.list()
+        reputations.append(listed.phone_numbers[0].reputation.status)
+    assert reputations == ["CRITICAL", "HEALTHY"]
+    assert [delivery.event_type for delivery in await sandbox.settled()] == ["phone_number.status_updated"] * 2
+    async with sandbox.http.put(f"{sandbox.url}/sandbox/lines/+19995550100", json={"flagged": True}) as response:
+        assert response.status == 404

@@ -8,30 +8,45 @@ Linq's APIs does not stop the check of the other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
 
 from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import needs_of, open_accounts
 from relay.bootstrap.status import differences
+from relay.bootstrap.survey import in_one
 from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import RelayError
 from relay.core.event import Dialect, source_name
 from relay.store.driver.client import REDIS_ERRORS, ask, describe
 from relay.store.keyring.last_seen import last_events
+from relay.store.lines.linq_facts import record_list
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
-    from relay.bootstrap.reconcile import Reconciler
+    from relay.bootstrap.factory import Account
     from relay.bootstrap.status import Surveyed
+    from relay.bootstrap.survey import Survey
     from relay.config.file import RulesInForce
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
 
 log = structlog.get_logger()
+
+
+Found = TypeVar("Found")
+
+
+class Told(NamedTuple):
+    """The result of a look that events of Linq's have caused."""
+
+    survey: Survey | None
+    """Linq's state; None if it could not be read."""
+    failed: frozenset[str | None]
+    """The lines whose repair failed; None is the account."""
 
 
 class DriftCheck:
@@ -58,26 +73,59 @@ class DriftCheck:
         if config.linq.v2 is not None:
             await self._check_api("v2", self._check_v2(config))
 
-    async def _check_api(self, api: str, check: Awaitable[None]) -> None:
+    async def check_told(self, released: Collection[str]) -> Told:
+        """Check the v3 API after events of Linq's, by which it has `released` lines; as `check`, errors are logged."""
+        told = await self._check_api("v3", self._check_v3_told(self._rules.current.config, released))
+        return told or Told(None, frozenset())
+
+    async def _check_api(self, api: str, check: Awaitable[Found]) -> Found | None:
         try:
-            await check
+            return await check
         except (RelayError, *REDIS_ERRORS) as error:
             log.error("bootstrap.check_failed", api=api, error=describe(error))  # noqa: TRY400  expected: no traceback
+            return None
 
     async def _check_v3(self, config: RelayConfig) -> None:
-        self._settings.require(*needs_of(config), because="relay.toml has [[linq.accounts]]")
+        self._settings.require(*needs_of(config), because="every line has a subscription at Linq's v3 API")
         async with open_accounts(self._settings, self._redis, config, self._clock) as accounts:
             for account in accounts:
                 api = source_name(Dialect.V3, account.name)
-                await self._check_api(api, self._check_account(api, account.reconciler, config))
+                await self._check_api(api, self._check_account(api, account, config))
 
-    async def _check_account(self, api: str, reconciler: Reconciler, config: RelayConfig) -> None:
+    async def _check_account(self, api: str, account: Account, config: RelayConfig) -> None:
+        reconciler = account.reconciler
         survey, now = await reconciler.survey(), self._clock()
+        await record_list(self._redis, await reconciler.listed_lines(), round(now * 1000), account.name)
         await reconciler.look(survey)
         if await self._record_drift(api, survey, config, now):
             await reconciler.apply(lambda _: None, approval=Approval.SCHEDULED)
         elif any(step.ends_rotation for step in survey.plan(now)):
             await reconciler.apply(lambda _: None, only=lambda step: step.ends_rotation)
+
+    async def _check_v3_told(self, config: RelayConfig, released: Collection[str]) -> Told:
+        self._settings.require(*needs_of(config), because="every line has a subscription at Linq's v3 API")
+        async with open_accounts(self._settings, self._redis, config, self._clock) as accounts:
+            if len(accounts) == 1:
+                return await self._check_account_told(accounts[0], config, released)
+            told = [
+                await self._check_api(
+                    source_name(Dialect.V3, account.name), self._check_account_told(account, config, released)
+                )
+                for account in accounts
+            ]
+        surveys = [each.survey for each in told if each is not None and each.survey is not None]
+        failed = frozenset(line for each in told if each is not None for line in each.failed)
+        return Told(in_one(surveys) if len(surveys) == len(told) else None, failed)
+
+    async def _check_account_told(self, account: Account, config: RelayConfig, released: Collection[str]) -> Told:
+        reconciler = account.reconciler
+        survey = await reconciler.survey()
+        await reconciler.confirm(survey, released)
+        drift = await self._record_drift(source_name(Dialect.V3, account.name), survey, config, self._clock())
+        if not drift or survey.rivals:
+            return Told(survey, frozenset())
+        results = await reconciler.apply(lambda _: None, approval=Approval.TOLD)
+        return Told(survey, frozenset(result.step.line for result in results if result.error))
 
     async def _check_v2(self, config: RelayConfig) -> None:
         async with open_v2_reconciler(self._settings, self._redis, config, self._clock) as reconciler:

@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.config.settings import DEFAULT_GAP_WINDOW
 from relay.core.config.relay_toml import AttemptBounds
 from relay.core.config.topics import DeadBounds
 from relay.store.driver.client import ask
+from relay.store.gaps.backfilled import forget_backfilled
+from relay.store.gaps.message_index import HOUR_MS, trim_index
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_log import trim_attempts
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
+from relay.store.shadow_marks import shadows_of
 from relay.store.topics.held import trim_held_events
 from relay.store.topics.pull.dead_letters import GroupLetters, groups_with_letters
 from relay.store.topics.retention import Bounds, trim_topic
+from workers.maintenance.shadows import end_removed_shadows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +43,16 @@ log = structlog.get_logger()
 class Retention:
     """The trimming of topics, attempt logs and the quarantine."""
 
-    def __init__(self, redis: Redis, rules: RulesInForce, clock: Callable[[], float]) -> None:
-        """`clock` gives Unix seconds."""
+    def __init__(
+        self,
+        redis: Redis,
+        rules: RulesInForce,
+        clock: Callable[[], float],
+        gap_window: float = DEFAULT_GAP_WINDOW,
+    ) -> None:
+        """`clock` gives Unix seconds; `gap_window` is the message index's, seconds."""
+        self._gap_window = gap_window
+        self._forgot_at = 0
         self._redis = redis
         self._key = redis.key
         self._rules = rules
@@ -48,11 +61,22 @@ class Retention:
 
     async def trim(self) -> None:
         """Trim everything; topics and lanes that are not in relay.toml any more by the default bounds."""
+        await self._end_shadows()
         await self._trim_topics()
         await self._trim_lanes()
         await self._trim_group_letters()
+        gaps = {self._key.gaps: "hash", self._key.backfilled: "hash"}
+        await self._isolation.contain("gaps", self._key.gaps, self._trim_gaps(), gaps)
         quarantine = {self._key.quarantine: "stream", self._key.counts: "hash"}
         await self._isolation.contain("quarantine", self._key.quarantine, self._trim_quarantine(), quarantine)
+
+    async def _trim_gaps(self) -> None:
+        """Bound the message index; once an hour, forget old backfilled messages."""
+        now_ms = round(self._clock() * 1000)
+        await trim_index(self._redis, self._gap_window, now_ms)
+        if now_ms // HOUR_MS != self._forgot_at:
+            await forget_backfilled(self._redis, self._gap_window, now_ms)
+            self._forgot_at = now_ms // HOUR_MS
 
     async def _trim_quarantine(self) -> None:
         if dropped := await Quarantine(self._redis).trim():
@@ -60,12 +84,23 @@ class Retention:
                 "quarantine.overflowed", dropped=dropped, note="see the remaining ones with: relay quarantine list"
             )
 
+    async def _end_shadows(self) -> None:
+        marks, now_ms = {self._key.shadows: "hash"}, round(self._clock() * 1000)
+        ending = end_removed_shadows(self._redis, self._rules.current.config, now_ms)
+        await self._isolation.contain("set", self._key.shadows, ending, marks)
+
+    async def _shadows(self) -> dict[str, str]:
+        reading = shadows_of(self._redis, self._rules.current.config)
+        found = await self._isolation.contain("set", self._key.shadows, reading, {self._key.shadows: "hash"})
+        return self._rules.current.config.shadows if found is None else found
+
     async def _trim_topics(self) -> None:
+        shadows = await self._shadows()
         known = {topic.name: topic for topic in self._rules.current.config.topics}
         for name in sorted(known.keys() | await self._members(self._key.topics)):
             topic = known.get(name)
             bounds = Bounds.of(topic)
-            trimming = trim_topic(self._redis, name, bounds, round(self._clock() * 1000))
+            trimming = trim_topic(self._redis, name, bounds, round(self._clock() * 1000), shadows)
             trimmed = await self._isolation.contain("topic", name, trimming, {self._key.topic(name): "stream"})
             holding = trim_held_events(self._redis, name, bounds.hard_size)
             if lost := await self._isolation.contain("topic", name, holding, {self._key.held(name): "stream"}):
@@ -75,13 +110,14 @@ class Retention:
 
     async def _trim_lanes(self) -> None:
         known = {subscription.name: subscription for subscription in self._rules.current.config.subscriptions}
+        shadows = await self._shadows()
         for name in sorted(known.keys() | await self._members(self._key.lanes)):
             attempts = known[name].attempts if name in known else AttemptBounds()
             dead = known[name].dead if name in known else DeadBounds()
             now_ms, types = round(self._clock() * 1000), self._key.lane_types(name)
             for trimming in (
                 trim_attempts(self._redis, name, attempts.keep, now_ms),
-                trim_dead_letters(self._redis, name, dead, now_ms),
+                trim_dead_letters(self._redis, name, dead, now_ms, is_alarm=name not in shadows),
             ):
                 await self._isolation.contain("lane", name, trimming, types)
 

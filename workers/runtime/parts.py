@@ -20,7 +20,9 @@ from relay.rules.merged import MergedRules
 from relay.store.rights.watch import RightsWatch
 from workers.delivery.partition_worker import PartitionWorker
 from workers.maintenance.alerting import Alerting
+from workers.maintenance.backfiller import Backfiller
 from workers.maintenance.linq_drift import DriftCheck
+from workers.maintenance.linq_reactions import LinqReactions
 from workers.maintenance.replayer import Replayer
 from workers.maintenance.retention import Retention
 from workers.maintenance.sweeper import Sweeper
@@ -50,10 +52,12 @@ class WorkerParts:
     replayer: Replayer
     sweeper: Sweeper
     drift_check: DriftCheck
+    reactions: LinqReactions
     retention: Retention
     readiness: WorkerReadiness
     metrics: WorkerMetrics
     alerting: Alerting
+    backfiller: Backfiller
     replicas: int = 0
     """Replicas that must confirm each renewal of a lease."""
     timings: Timings = DEFAULTS
@@ -83,10 +87,12 @@ async def worker_parts(
             RightsWatch(redis, timings.rights_check) as rights,
         ):
             sender = Sender(connections, time.time, tracer)
+            drift_check = DriftCheck(redis, rules, settings, time.time)
+            reactions = LinqReactions(redis, rules, settings, drift_check, time.time)
             yield WorkerParts(
                 redis=redis,
                 rules=rules,
-                router=Router(redis, rules, time.time, timings, metrics, tracer),
+                router=Router(redis, rules, time.time, timings, metrics, tracer, gap_window=settings.relay_gap_window),
                 partition_worker=PartitionWorker(
                     redis,
                     rules,
@@ -97,9 +103,11 @@ async def worker_parts(
                     metrics=metrics,
                 ),
                 replayer=Replayer(redis, rules, time.time, timings),
-                sweeper=Sweeper(redis, rules, time.time),
-                drift_check=DriftCheck(redis, rules, settings, time.time),
-                retention=Retention(redis, rules, time.time),
+                sweeper=Sweeper(redis, rules, time.time, reactions.next_look),
+                drift_check=drift_check,
+                reactions=reactions,
+                retention=Retention(redis, rules, time.time, settings.relay_gap_window),
+                backfiller=Backfiller(redis, rules, settings, time.time),
                 readiness=WorkerReadiness(redis, rights),
                 metrics=metrics,
                 alerting=Alerting(redis, rules, time.time),

@@ -1,7 +1,7 @@
 """The arq queue of each job.
 
-    hot     route, deliver, sweep             events wait for these: polled twenty times a second
-    slow    replay, trim, check_linq, alert   may take minutes; no event waits for these
+    hot     route, deliver, sweep                              events wait for these: polled twenty times a second
+    slow    replay, trim, check_linq, react, alert, backfill   may take minutes; no event waits for these
 
 arq runs a bounded number of jobs per queue and starts the oldest first, so long jobs would keep quick ones from
 starting. Each queue has an arq worker of its own in every process, with room for all of its jobs: neither queue can
@@ -18,7 +18,7 @@ from arq.worker import func
 
 from relay.store import wakeups
 from workers.runtime import without_arq
-from workers.runtime.jobs import alert, check_linq, deliver, replay, route, sweep, trim
+from workers.runtime.jobs import alert, backfill, check_linq, deliver, react, replay, route, sweep, trim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,8 @@ UNLIMITED = 2**31
 _SWEEP = set(range(0, 60, 5))  # seconds of the minute
 _TRIM = 20  # the second of each minute
 _ALERT = {10, 40}  # seconds of the minute
+_BACKFILL = 50  # the second of each minute
+_MAX_BACKFILL = 6 * 3600  # seconds; the next run resumes it
 _CHECK_LINQ = set(range(0, 60, 5))  # minutes of the hour
 _MAX_DRAIN = 2 * 3600  # seconds; drains end on their own long before
 
@@ -73,9 +75,11 @@ def _slow(parts: WorkerParts) -> Queue:
     ]
     if parts.drift_check.is_possible:
         crons.append(cron(check_linq, name="check_linq", minute=_CHECK_LINQ, second=30, timeout=1800))
+    if parts.backfiller.is_possible:
+        crons.append(cron(backfill, name="backfill", second=_BACKFILL, timeout=_MAX_BACKFILL))
     return Queue(
         parts.redis.key.slow_queue,
-        functions=(_drain(replay, "replay"),),
+        functions=(_drain(replay, "replay"), _drain(react, "react")),
         crons=tuple(crons),
         max_jobs=20,  # the replays, and as many runs of the others as their timeouts let overlap
         poll=0.5,

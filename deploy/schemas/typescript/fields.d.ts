@@ -75,6 +75,10 @@ export interface DeadLetter {
    */
   via?: string;
   /**
+   * Only there if the relay made the event of a message at Linq: Linq did not sign it.
+   */
+  source?: "backfill";
+  /**
    * When it became a dead letter, Unix milliseconds.
    */
   dead_at: string;
@@ -168,6 +172,10 @@ export interface PulledEvent {
    */
   account: string | null;
   /**
+   * `backfill` if the relay made it of a message at Linq, so that Linq did not sign it; otherwise null.
+   */
+  source: "backfill" | null;
+  /**
    * The body as Linq signed it: JSON, byte for byte.
    */
   body: string;
@@ -237,6 +245,14 @@ export interface PushHeaders {
    */
   "Relay-Freshness"?: "history";
   /**
+   * Only there for a subscription with `shape`: the version in which the relay translated the body, which is not what Linq signed; `untranslated` if it could not and the body is as Linq sent it.
+   */
+  "Relay-Shape"?: "2026-02-03" | "2025-01-01" | "untranslated";
+  /**
+   * Only there if the relay made the event of a message at Linq: Linq did not sign it.
+   */
+  "Relay-Source"?: "backfill";
+  /**
    * Only there if an operator sent the event again.
    */
   "Relay-Replay"?: "true";
@@ -244,6 +260,10 @@ export interface PushHeaders {
    * Only there in a test: the event did not happen.
    */
   "Relay-Test"?: "true";
+  /**
+   * Only there for a shadow: the subscription that gets the event too. Do nothing that others see.
+   */
+  "Relay-Shadow-Of"?: string;
   "Content-Type": "application/json";
   "User-Agent": string;
   /**
@@ -323,4 +343,8 @@ export interface StreamEntry {
    * The proof of the line, the generation of the secret, and the address of the sender.
    */
   via?: string;
+  /**
+   * Only there if the relay made the event of a message at Linq: Linq did not sign it.
+   */
+  source?: "backfill";
 }

@@ -8,20 +8,19 @@ response that is not Linq's: the SDK passes on any body of a 2xx.
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
 
 import linq
 from linq.types.webhook_event_type import WebhookEventType
 
-from relay.core.delivery.outcome import retry_after_seconds
 from relay.core.errors import LinqApiError
 from relay.core.lines import is_line
 from relay.core.secret import SigningSecret
+from relay.linq.api.rate_limit import disable_sdk_retry_of_429, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 RATE_TIMEOUT = 300.0
 """Seconds for which a rate-limited call is retried before it fails."""
 
-_DEFAULT_RETRY_AFTER = 5.0
 _MAX_MESSAGE = 500  # characters of an error, which may be a whole page of HTML
 
 Answer = TypeVar("Answer")
@@ -60,6 +58,17 @@ class ListedLines:
     """Numbers that Linq lists and that are not E.164."""
 
 
+class ListedLine(NamedTuple):
+    """A line in Linq's list."""
+
+    line: str
+    """E.164."""
+    kind: str | None = None
+    """`iMessage` or `RCS` (`line_type`); None if it does not tell."""
+    reputation: str | None = None
+    """`HEALTHY`, `AT_RISK` or `CRITICAL`; None if it does not tell."""
+
+
 class LinqApi:
     """Calls that bootstrap needs. When Linq limits the rate, all of them wait for the time it requests."""
 
@@ -73,7 +82,7 @@ class LinqApi:
         Raises:
             LinqApiError: the call failed, or Linq lists none.
         """
-        rows = await self._list("listing phone numbers", self._client.phone_numbers.list, "phone_numbers", _number)
+        rows = await self._numbers(_number)
         numbers = sorted(set(rows))
         lines = [number for number in numbers if is_line(number)]
         if not lines:
@@ -81,6 +90,13 @@ class LinqApi:
                 "Linq lists no phone numbers for this key; check that LINQ_API_V3_API_KEY is of the right environment"
             )
         return ListedLines(lines, tuple(number for number in numbers if not is_line(number)))
+
+    async def listed_lines(self) -> list[ListedLine]:
+        """List every line of the account with its type and reputation; numbers that are not E.164 are left out."""
+        return [each for each in await self._numbers(_listed_line) if is_line(each.line)]
+
+    async def _numbers(self, read: Callable[[Any], Answer]) -> list[Answer]:
+        return await self._list("listing phone numbers", self._client.phone_numbers.list, "phone_numbers", read)
 
     async def event_types(self) -> list[str]:
         """List every event type that can be subscribed to; the SDK's list if this Linq has no such endpoint."""
@@ -183,7 +199,7 @@ class LinqApi:
             try:
                 return await call()
             except linq.RateLimitError as error:
-                resume_at = clock() + _retry_after(error)
+                resume_at = clock() + retry_after(error)
                 if resume_at > give_up_at:
                     raise
                 self._resume_at = max(self._resume_at, resume_at)
@@ -192,28 +208,16 @@ class LinqApi:
 @asynccontextmanager
 async def open_linq(api_key: str, base_url: str) -> AsyncIterator[LinqApi]:
     """Open a client of Linq's v3 API at `base_url`."""
-    http = linq.DefaultAsyncHttpxClient(event_hooks={"response": [_disable_sdk_retry_of_429]})
-    async with linq.AsyncLinqAPIV3(api_key=api_key, base_url=base_url, http_client=http) as client:
+    async with open_sdk(api_key, base_url) as client:
         yield LinqApi(client)
 
 
-async def _disable_sdk_retry_of_429(response: Any) -> None:
-    """Keep the SDK from retrying a 429, with a header that it defines (`x-should-retry`)."""
-    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        response.headers["x-should-retry"] = "false"
-
-
-def _retry_after(error: linq.RateLimitError) -> float:
-    """Return the seconds that Linq requests, in the body or in the header (https://docs.linqapp.com/error/codes/)."""
-    detail = error.body if isinstance(error.body, dict) else {}
-    seconds = detail.get("retry_after")
-    if isinstance(seconds, (int, float)):
-        return max(float(seconds), 0.0)
-    headers = error.response.headers
-    if (milliseconds := headers.get("retry-after-ms", "")).isdecimal():  # as the SDK takes it
-        return float(milliseconds) / 1000
-    seconds = retry_after_seconds(headers.get("Retry-After"), time.time())
-    return _DEFAULT_RETRY_AFTER if seconds is None else seconds
+@asynccontextmanager
+async def open_sdk(api_key: str, base_url: str) -> AsyncIterator[linq.AsyncLinqAPIV3]:
+    """Open the SDK's client, whose own retries of 429 are off."""
+    http = linq.DefaultAsyncHttpxClient(event_hooks={"response": [disable_sdk_retry_of_429]})
+    async with linq.AsyncLinqAPIV3(api_key=api_key, base_url=base_url, http_client=http) as client:
+        yield client
 
 
 def _translated(error: linq.LinqApiv3Error, what: str) -> LinqApiError:
@@ -242,6 +246,17 @@ def _page(answer: Any, field: str, read: Callable[[Any], Answer]) -> tuple[list[
 
 def _number(row: Any) -> str:
     return _text(row.phone_number)
+
+
+def _listed_line(row: Any) -> ListedLine:
+    """Return what a row tells; the type and the reputation are newer than some of Linq's servers."""
+    reputation = getattr(row.reputation, "status", None) if hasattr(row, "reputation") else None
+    kind = getattr(row, "line_type", None)
+    return ListedLine(
+        _text(row.phone_number),
+        kind if isinstance(kind, str) else None,
+        reputation if isinstance(reputation, str) else None,
+    )
 
 
 def _created(row: Any) -> tuple[LinqSubscription, SigningSecret]:

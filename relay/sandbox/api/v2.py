@@ -170,7 +170,7 @@ def _problems_of_events(events: object) -> list[str]:
 def _error_of(failure: ApiFailure) -> V2Error:
     if failure.status == 429:
         return V2Error(429, "Rate limit exceeded", retry_after=failure.retry_after)
-    return V2Error(500, "Internal server error")
+    return V2Error(failure.status, "Internal server error")
 
 
 async def _object(request: web.Request) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from relay.core.json_text import parse_json
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.sandbox.api import validation
+from relay.sandbox.api.v3_chats import V3Chats
 from relay.sandbox.api.v3_errors import (
     duplicate_target_url,
     foreign,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from relay.sandbox.api.v3_errors import ApiError
     from relay.sandbox.events.emit import Emission
     from relay.sandbox.faults.models import ApiFailure
+    from relay.sandbox.history import History
 
 _ACCOUNT = web.RequestKey("account", str)
 """Key of the account of a request: its API key, or empty for the first one."""
@@ -47,10 +49,17 @@ class V3Api:
     """The endpoints under `/v3`."""
 
     def __init__(
-        self, state: SandboxState, api_key: str, emit: Callable[[Emission], object], *, allow_local: bool
+        self,
+        state: SandboxState,
+        history: History,
+        api_key: str,
+        emit: Callable[[Emission], object],
+        *,
+        allow_local: bool,
     ) -> None:
         """`emit` sends the account events of changes; `allow_local` accepts plain http and private addresses."""
         self._state = state
+        self._chats = V3Chats(state, history)
         self._emit = emit
         self._api_key = api_key
         self._allow_local = allow_local
@@ -67,6 +76,7 @@ class V3Api:
         app.router.add_get("/webhook-subscriptions/{id}", self.retrieve)
         app.router.add_put("/webhook-subscriptions/{id}", self.update)
         app.router.add_delete("/webhook-subscriptions/{id}", self.delete)
+        app.add_routes(self._chats.routes())
         return app
 
     @property
@@ -210,7 +220,7 @@ class V3Api:
 
 
 def _error_of(failure: ApiFailure) -> ApiError:
-    return rate_limited(failure.retry_after) if failure.status == 429 else internal_error()
+    return rate_limited(failure.retry_after) if failure.status == 429 else internal_error(failure.status)
 
 
 async def _object(request: web.Request) -> dict[str, Any]:

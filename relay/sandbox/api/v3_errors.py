@@ -73,9 +73,19 @@ def unknown_line() -> ApiError:
     return ApiError(404, 2019, "Phone number not found")
 
 
-def internal_error() -> ApiError:
+def internal_error(status: int = 500) -> ApiError:
     """3006: an internal error of Linq."""
-    return ApiError(500, 3006, "Internal server error")
+    return ApiError(status, 3006, "Internal server error")
+
+
+def unknown_chat() -> ApiError:
+    """2001: no chat has this id."""
+    return ApiError(404, 2001, "Chat not found")
+
+
+def unknown_message() -> ApiError:
+    """2002: no message has this id."""
+    return ApiError(404, 2002, "Message not found")
 
 
 def not_found() -> ApiError:

@@ -45,6 +45,8 @@ class Deliveries:
             return 0
         self.events += 1
         effects = self._state.faults.effects_on_event(event.event_type, event.line)
+        if effects.is_lost:
+            return 0
         line, tasks = event.line, list[V3DeliveryTask | V2DeliveryTask]()
         for _ in range(effects.copies):
             for v3_subscription, v3_event in v3_matches:

@@ -10,15 +10,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from relay.core.config.fields import Line
+from relay.core.json_text import parse_json
 from relay.linq.payloads.event_types import is_of_lines
 from relay.sandbox.events.event import RawEvent, SandboxEvent, V2Event, V3Event, event_for_both_apis, v3_event_of
+from relay.sandbox.history import scenario_of
 from relay.sandbox.payloads import NEW, Scenario, data_of
 from relay.sandbox.payloads.messages import FAILURES
 from relay.sandbox.payloads.v2 import v2_types
 
 _SCENARIO_FIELDS = {
     *("chat_id", "message_id", "customer", "others", "text", "service", "is_group"),
-    *("ours", "options", "code", "flagged"),
+    *("ours", "options", "code", "flagged", "occurred_at"),
 }
 
 
@@ -57,6 +59,10 @@ class Emission(BaseModel):
     """Error code of `message.failed` and `poll.failed`."""
     flagged: bool | None = None
     """New status in `phone_number.status_updated`: flagged or healthy."""
+    occurred_at: AwareDatetime | None = None
+    """Time of the message, such as one in the past; by default now."""
+    silent: bool | None = None
+    """True if no webhook is sent for it, as in an outage of Linq's delivery."""
     reconciled_at: AwareDatetime | None = None
     """Marks a message that Linq recovered later (payload version 2026-02-03)."""
     version: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
@@ -98,19 +104,22 @@ def build_event(emission: Emission, lines: list[str]) -> SandboxEvent:
     occurred_at = datetime.now(UTC)
     if emission.body is not None:
         raw_event = RawEvent(event_type, event_id, emission.body.encode(), emission.chat_id)
+        said = scenario_of(_data_in(emission.body), line)
         v3, v2 = (raw_event, None) if emission.api == "v3" else (None, raw_event)
-        return SandboxEvent(event_type, event_id, line, v3, v2)
+        return SandboxEvent(event_type, event_id, line, v3, v2, said)
     if line is None and emission.data is None and is_of_lines(event_type):
         line = lines[0]
     scenario = Scenario(line=line or lines[0], **emission.model_dump(include=_SCENARIO_FIELDS, exclude_none=True))
     if emission.api == "v2":
         if event_type not in v2_types():
             raise KeyError(event_type)
-        return SandboxEvent(event_type, event_id, line, v2=V2Event(event_type, event_id, occurred_at, scenario))
+        v2_event = V2Event(event_type, event_id, occurred_at, scenario)
+        return SandboxEvent(event_type, event_id, line, v2=v2_event, scenario=scenario)
     if emission.data is not None:
         data = emission.data
         v3_event = V3Event(event_type, event_id, occurred_at, lambda _: data, emission.version, emission.reconciled_at)
-        return SandboxEvent(event_type, event_id, line, v3_event)
+        said = scenario_of(data, line)
+        return SandboxEvent(event_type, event_id, line, v3_event, None, said, emission.reconciled_at)
     data_of(event_type, scenario, NEW)
     v3_event = replace(
         v3_event_of(event_type, event_id, occurred_at, scenario),
@@ -118,3 +127,12 @@ def build_event(emission: Emission, lines: list[str]) -> SandboxEvent:
         reconciled_at=emission.reconciled_at,
     )
     return event_for_both_apis(v3_event, scenario, line)
+
+
+def _data_in(body: str) -> object:
+    """Return the `data` of a body; None without one."""
+    try:
+        event = parse_json(body.encode())
+    except ValueError:
+        return None
+    return event.get("data") if isinstance(event, dict) else None

@@ -49,8 +49,10 @@ class V3Event:
         chosen = self.version or version
         data = self.data(chosen)
         reconciled = reconciled_at or self.reconciled_at
-        if reconciled is not None and chosen != OLD and self.event_type in _RECONCILABLE:
-            data = {**data, "reconciled_at": rfc3339(reconciled)}
+        if reconciled is not None and self.event_type in _RECONCILABLE:
+            mark = {"reconciled_at": rfc3339(reconciled)}
+            message = data.get("message") if chosen == OLD else None
+            data = {**data, "message": {**message, **mark}} if isinstance(message, dict) else {**data, **mark}
         body = envelope(self.event_type, self.event_id, data, chosen, self.occurred_at, self.message)
         return Content(body, payload_fields(Dialect.V3, self.event_type, data).chat)
 
@@ -97,6 +99,9 @@ class SandboxEvent:
     line: str | None
     v3: V3Event | RawEvent | None = None
     v2: V2Event | RawEvent | None = None
+    scenario: Scenario | None = None
+    """Its content; None for a body or data that cannot be read."""
+    reconciled_at: datetime | None = None
     account: str = ""
     """The API key of the account of an event without a line; empty for the first one."""
 
@@ -105,7 +110,8 @@ def event_for_both_apis(v3_event: V3Event, scenario: Scenario, line: str | None)
     """Build an event from its v3 form, with the v2 form if v2 has an event type for it."""
     v2_type = v2_type_of(v3_event.event_type)
     v2 = V2Event(v2_type, v2_event_id(v3_event.event_id), v3_event.occurred_at, scenario) if v2_type else None
-    return SandboxEvent(v3_event.event_type, v3_event.event_id, line, v3_event, v2)
+    reconciled = v3_event.reconciled_at
+    return SandboxEvent(v3_event.event_type, v3_event.event_id, line, v3_event, v2, scenario, reconciled)
 
 
 def v3_event_of(event_type: str, event_id: str, occurred_at: datetime, scenario: Scenario) -> V3Event:

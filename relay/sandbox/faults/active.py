@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from relay.sandbox.faults.models import (
+    ApiAnswer,
     ApiFailure,
     ApiFault,
     ApiSlow,
@@ -21,6 +22,7 @@ from relay.sandbox.faults.models import (
     Forge,
     Headers,
     Late,
+    Lost,
     Reorder,
     Timestamp,
 )
@@ -95,6 +97,8 @@ class DeliveryEffects:
     offset: int = 0
     """Seconds added to the signed timestamps."""
     is_forged: bool = False
+    is_lost: bool = False
+    """Nothing is sent."""
     only: Literal["standard", "legacy"] | None = None
     """The only header family of v3 that is sent; None for both."""
     delayed_by: DelayingFault | None = None
@@ -109,6 +113,7 @@ class CallEffects(NamedTuple):
     delay: float = 0.0
     """Additional seconds before the call is carried out."""
     failure: ApiFailure | None = None
+    answer: ApiAnswer | None = None
 
 
 class Faults:
@@ -153,6 +158,8 @@ class Faults:
                 effects = effects._replace(delay=active.fault.seconds)
             elif isinstance(active.fault, ApiFailure):
                 effects = effects._replace(failure=active.fault)
+            elif isinstance(active.fault, ApiAnswer):
+                effects = effects._replace(answer=active.fault)
         return effects
 
     def _hits(self, matches: Callable[[Fault], bool]) -> Iterator[ActiveFault]:
@@ -170,8 +177,9 @@ def _combine(effects: DeliveryEffects, active: ActiveFault) -> DeliveryEffects:
             return replace(effects, copies=times)
         case Timestamp(offset=offset):
             return replace(effects, offset=offset)
-        case Forge():
-            return replace(effects, is_forged=True)
+        case Forge() | Lost():
+            forged = isinstance(active.fault, Forge)
+            return replace(effects, is_forged=effects.is_forged or forged, is_lost=effects.is_lost or not forged)
         case Headers(only=only):
             return replace(effects, only=only)
         case Late() | Reorder() as fault:

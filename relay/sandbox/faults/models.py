@@ -86,6 +86,12 @@ class Headers(DeliveryFault):
     """The header family that is sent: Standard Webhooks, or `X-Webhook-*`."""
 
 
+class Lost(DeliveryFault):
+    """Loss: the event happens, but no webhook is sent, as in an outage of Linq's delivery."""
+
+    kind: Literal["lost"] = "lost"
+
+
 class ApiFault(_Fault):
     """A fault in API calls."""
 
@@ -100,10 +106,10 @@ class ApiFault(_Fault):
 
 
 class ApiFailure(ApiFault):
-    """Failing calls: the response is 429 or 500; with `after`, the call is carried out first."""
+    """Failing calls: the response is 429 or 5xx; with `after`, the call is carried out first."""
 
     kind: Literal["api_error"] = "api_error"
-    status: Literal[429, 500]
+    status: Literal[429, 500, 502, 503, 504]
     """Status of the response."""
     retry_after: int = Field(1, ge=0, le=3600)
     """Seconds in the Retry-After header of a 429."""
@@ -117,6 +123,14 @@ class ApiSlow(ApiFault):
     kind: Literal["api_slow"] = "api_slow"
     seconds: float = Field(gt=0, le=600)
     """Seconds that each call takes longer."""
+
+
+class ApiAnswer(ApiFault):
+    """Wrong answers: calls that succeed, with a body that is not the whole truth or no answer of the API at all."""
+
+    kind: Literal["api_answer"] = "api_answer"
+    answer: Literal["short", "empty", "keyless", "malformed", "html"]
+    """Lists without their second half; empty lists; lists missing; JSON that breaks off; a page of a proxy."""
 
 
 class Disable(BaseModel):
@@ -137,7 +151,7 @@ class Disable(BaseModel):
         return self
 
 
-Fault = Duplicate | Reorder | Late | Timestamp | Forge | Headers | ApiFailure | ApiSlow
+Fault = Duplicate | Reorder | Late | Lost | Timestamp | Forge | Headers | ApiFailure | ApiSlow | ApiAnswer
 FAULT_REQUEST: TypeAdapter[Fault | Disable] = TypeAdapter(Annotated[Fault | Disable, Field(discriminator="kind")])
 """The body of `POST /sandbox/faults`."""
 

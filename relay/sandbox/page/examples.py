@@ -30,10 +30,18 @@ curl -d '{{"kind": "headers", "only": "legacy"}}' {url}/sandbox/faults
 curl -d '{{"kind": "api_error", "status": 429, "retry_after": 2, "count": 2}}' {url}/sandbox/faults
 curl -d '{{"kind": "api_error", "status": 500, "after": true, "share": 0.2}}' {url}/sandbox/faults
 curl -d '{{"kind": "api_slow", "seconds": 5}}' {url}/sandbox/faults
+# Answer the next list without its second half, or with the page of a proxy.
+curl -d '{{"kind": "api_answer", "answer": "short", "count": 1}}' {url}/sandbox/faults
+curl -d '{{"kind": "api_answer", "answer": "html", "path": "/v3/chats", "count": 1}}' {url}/sandbox/faults
+# Messages for which no webhook is sent: one, all from now on, or many of the last hour. Linq's REST has them.
+curl -d '{{"type": "message.received", "line": "{line}", "silent": true}}' {url}/sandbox/emit
+curl -d '{{"kind": "lost", "line": "{line}"}}' {url}/sandbox/faults
+curl -d '{{"messages": 1000, "chats": 50, "seconds": 3600}}' {url}/sandbox/outage
 # Disable the subscriptions of a line, as Linq does.
 curl -d '{{"kind": "disable", "line": "{line}"}}' {url}/sandbox/faults
 # Add a line to the account, and remove one, while the sandbox runs.
 curl -d '{{"line": "+16465550126"}}' {url}/sandbox/lines
+curl -X PUT -d '{{"flagged": true}}' {url}/sandbox/lines/{line}
 curl -X DELETE {url}/sandbox/lines/{line}
 # Create a subscription of another account: every call for it gets 403.
 curl -X POST {url}/sandbox/foreign-subscription

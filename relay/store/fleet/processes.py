@@ -1,5 +1,7 @@
 """Processes of the relay: each reports its role, its phase and the work it has in hand every second.
 
+A process that accepts webhooks also notes that it did: a long time without such a note is an outage (`store.gaps`).
+
 The same round trip brings the operators' orders to drain. A process that has been silent for a while has ended, or
 hangs, and is forgotten. While Redis cannot be reached, the last orders stay in force until they expire.
 """
@@ -76,8 +78,12 @@ class Reporter:
         lifecycle: Lifecycle,
         work: Callable[[], Sequence[str]],
         timings: Timings = DEFAULTS,
+        *,
+        accepts: bool = False,
     ) -> None:
-        """`work` returns the work in hand, in words."""
+        """`work` returns the work in hand, in words; `accepts` is for a process that accepts Linq's webhooks."""
+        self._accepts = accepts
+        self._outage_ms = round(timings.outage * 1000)
         self._redis = redis
         self._role = role
         self._host = socket.gethostname()
@@ -136,7 +142,9 @@ class Reporter:
         looks = "1" if self._reports % _LOOK_EVERY == 0 else "0"
         self._reports += 1
         arguments: list[bytes | str | int] = [self._id, _REPORT.dump_json(own), round(now_ms - SILENT * 1000), looks]
-        rows = await _report(self._redis, [self._redis.key.processes, self._redis.key.drain_orders], arguments)
+        arguments += (now_ms if self._accepts else "", self._outage_ms)
+        key = self._redis.key
+        rows = await _report(self._redis, [key.processes, key.drain_orders, key.gaps], arguments)
         self._orders = orders_in(dict(zip(rows[::2], rows[1::2], strict=True)), now_ms)
 
     def _obey(self) -> None:

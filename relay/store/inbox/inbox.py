@@ -20,6 +20,7 @@ from relay.core.event import Dialect, source_of
 from relay.store import wakeups
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
+from relay.store.gaps.message_index import HOUR_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +59,8 @@ class InboxEntry(NamedTuple):
     """The account of `[[linq.accounts]]` whose secret verified it."""
     via: bytes = b""
     """The generation of the secret that verified it, and the address from which it came; empty if not known."""
+    source: bytes = b""
+    """`backfill` for an event that the relay has made of a message at Linq; empty for a webhook that Linq signed."""
 
 
 class Move(NamedTuple):
@@ -70,6 +73,8 @@ class Move(NamedTuple):
     size: int
     """Size of its body, bytes."""
     quarantined: bool = False
+    message: bytes = b""
+    """Its key in the message index; empty if it has none."""
 
 
 class Moved(NamedTuple):
@@ -107,8 +112,10 @@ class NotPrepared(StoreError):
 class Inbox:
     """The stream of accepted events."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, index_ms: int = 0) -> None:
+        """`index_ms` is the life of the message index; with 0, nothing is indexed."""
         self._redis = redis
+        self._index_ms = index_ms
         key = redis.key
         self._keys = (
             *(key.inbox, key.counts, key.unmatched, key.quarantine, key.topics, key.queue),
@@ -138,7 +145,9 @@ class Inbox:
         return Moved(*map(sum, zip(*replies, strict=True)))
 
     async def _commit(self, part: Arguments, permit: Permit, now_ms: int) -> tuple[int, int, int]:
-        reply = await _commit(self._redis, self._keys, (*permit, now_ms, wakeups.LIFETIME_MS, *part))
+        key = self._redis.key
+        keys = (*self._keys, key.messages(now_ms // HOUR_MS), key.backfilled)
+        reply = await _commit(self._redis, keys, (*permit, now_ms, wakeups.LIFETIME_MS, self._index_ms, *part))
         if reply == -1:
             raise LeaseLost
         if reply == -2:
@@ -167,10 +176,10 @@ def _short_parts(moves: Sequence[Move]) -> Iterator[Sequence[Move]]:
 
 def _arguments(feeds: Mapping[str, Feed], moves: Sequence[Move]) -> Arguments:
     topics = dict.fromkeys(chain.from_iterable(move.topics for move in moves))
-    arguments: list[bytes | str | int] = [len(topics)]
+    arguments: list[bytes | str | int] = [b"".join([move.message for move in moves]), len(topics)]
     for name in topics:
         arguments += feeds[name].arguments
-    for entry, matched, fields, _, quarantined in moves:
+    for entry, matched, fields, _, quarantined, _ in moves:
         arguments += (entry, -1 if quarantined else len(matched))
         arguments += [feeds[name].stream for name in matched]
         arguments.append(len(fields))
@@ -208,4 +217,5 @@ def _entry(entry: bytes, fields: Mapping[bytes, bytes]) -> InboxEntry:
         body=fields.get(b"body", b""),
         account=account,
         via=fields.get(b"via", b""),
+        source=fields.get(b"source", b""),
     )

@@ -26,7 +26,8 @@ for at = first, #ARGV, width do
         local claimed = claim_id(prefix .. id, ARGV[at + 3], window)
         if claimed > 0 or had.webhook_id then
             redis.call('XADD', inbox, '*', 'id', id, 'type', ARGV[at + 2], 'dialect', had.dialect,
-                'webhook_id', webhook_id, 'line', had.line, 'at', now, 'via', had.via or '', 'body', had.body)
+                'webhook_id', webhook_id, 'line', had.line, 'at', now, 'via', had.via or '',
+                'source', had.source or '', 'body', had.body)
         end
         if had.webhook_id then
             again = again + 1

@@ -1,6 +1,7 @@
 -- Moves a batch of inbox entries into their topics, in one step: deleted, appended, counted, lanes woken.
--- KEYS: inbox, counts, unmatched, quarantine, topics, arq queue, lease, prepared
--- ARGV: lease token, preparation, now (ms), wakeup lifetime (ms), number of topics;
+-- KEYS: inbox, counts, unmatched, quarantine, topics, arq queue, lease, prepared, message index, backfilled messages
+-- ARGV: lease token, preparation, now (ms), wakeup lifetime (ms), lifetime of the index (ms), keys for the index,
+--       number of topics;
 --       then per topic: name, stream, n, n times a lane: name, ready set, job and payload of its partition's wakeup.
 --       Then per event: entry id, n, n topic streams, m, m fields and values.
 --       n is 0 for an event that matches no topic, whose only field is its type; n is -1 for a quarantined event.
@@ -9,8 +10,10 @@
 -- Returns the numbers of routed, unmatched and quarantined events, then the topics that hold events; or, if no event moved,
 -- -1 if another worker holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
 --#include wake
+-- While the relay has backfilled messages, an event of a message goes only to topics that do not have it (`store.gaps`).
 --#include types
-local inbox, counts, unmatched, quarantine, topics, queue, lease, prepared = unpack(KEYS)
+--#include backfilled
+local inbox, counts, unmatched, quarantine, topics, queue, lease, prepared, index, backfilled = unpack(KEYS)
 local token, preparation, now, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local holder = redis.call('GET', lease)
 if holder and holder ~= token then
@@ -24,7 +27,8 @@ must_be('hash', counts, unmatched)
 must_be('set', topics)
 must_be('zset', queue)
 local held, unusable = {}, {}
-local first_topic, topics_given = 6, tonumber(ARGV[5])
+local first_topic, topics_given = 8, tonumber(ARGV[7])
+local has_backfill = redis.call('TYPE', backfilled).ok == 'hash'
 local at = first_topic
 for _ = 1, topics_given do
     local stream = ARGV[at + 1]
@@ -40,7 +44,7 @@ for _ = 1, topics_given do
         end
     end
 end
-local routed, nowhere, odd = 0, 0, 0
+local routed, nowhere, odd, repeated = 0, 0, 0, 0
 local fed, woken, holding = {}, {}, {}
 while at <= #ARGV do
     local entry, n = ARGV[at], tonumber(ARGV[at + 1])
@@ -52,10 +56,15 @@ while at <= #ARGV do
     -- permits the others also at `maxmemory`.
     if redis.call('XDEL', inbox, entry) == 1 then
         if n > 0 then
+            local had = has_backfill and topics_with(backfilled, first, length - 1, fields, at - 1)
             for position = first, length - 1 do
                 local stream = ARGV[position]
-                redis.call('XADD', held[stream] or stream, '*', unpack(ARGV, fields, at - 1))
-                fed[stream] = (fed[stream] or 0) + 1
+                if had and had[stream] then
+                    repeated = repeated + 1
+                else
+                    redis.call('XADD', held[stream] or stream, '*', unpack(ARGV, fields, at - 1))
+                    fed[stream] = (fed[stream] or 0) + 1
+                end
             end
             routed = routed + 1
         elseif n == 0 then
@@ -90,7 +99,11 @@ for _ = 1, topics_given do
         end
     end
 end
-for name, count in pairs({ routed = routed, unmatched = nowhere, quarantined = odd, poisoned = odd }) do
+if #ARGV[6] > 0 and is_free_or('string', index) and redis.call('APPEND', index, ARGV[6]) == #ARGV[6] then
+    redis.call('PEXPIRE', index, ARGV[5])
+end
+for name, count in pairs({ routed = routed, unmatched = nowhere, quarantined = odd, poisoned = odd,
+    backfill_repeats = repeated }) do
     if count > 0 then
         redis.call('HINCRBY', counts, name, count)
     end

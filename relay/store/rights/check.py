@@ -51,6 +51,8 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
         ("SCRIPT", "LOAD", script),
         *(("GET", name) for name in (mark, job)),
         *(("SET", name, "") for name in (mark, job, lock)),
+        *(("MGET", mark), ("BITFIELD", mark, "GET", "u32", "#0")),
+        *(("APPEND", mark, ""), ("GETRANGE", mark, "0", "1"), ("STRLEN", mark)),
         *(("PSETEX", name, "1", "") for name in (lock, f"{queue}:health-check")),
         *(
             ("INCRBY", retry, "1"),
@@ -63,6 +65,7 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
         *(("DEL", mark), ("UNLINK", mark), ("MEMORY", "USAGE", stream)),
         *((command, counts, "f") for command in ("HDEL", "HEXISTS", "HGET", "HMGET")),
         *((command, counts) for command in ("HGETALL", "HKEYS", "HLEN")),
+        ("HSCAN", counts, "0"),
         *(("HINCRBY", counts, "f", "1"), ("HSET", counts, "f", ""), ("HSETNX", counts, "f", "")),
         *(("SADD", topics, "m"), ("SCARD", topics), ("SMEMBERS", topics), ("SREM", topics, "m")),
         *(("BZPOPMIN", queue, "1"), ("ZADD", queue, "1", "m"), ("ZINCRBY", queue, "1", "m")),

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _CONNECTION = ("ping", "select", "client|setname")
 _TRANSACTION = ("multi", "exec", "discard")
 _LOOKS = (
-    *("exists", "get", "pttl", "type", "memory|usage"),
-    *("hexists", "hget", "hgetall", "hkeys", "hlen", "hmget"),
+    *("exists", "get", "getrange", "mget", "pttl", "strlen", "type", "memory|usage"),
+    *("hexists", "hget", "hgetall", "hkeys", "hlen", "hmget", "hscan"),
     *("scard", "smembers"),
     *("zcard", "zcount", "zmscore", "zrange", "zrangebyscore", "zscore"),
     *("xinfo|consumers", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xread", "xrevrange"),
@@ -43,7 +43,7 @@ RELAY_COMMANDS = (
     *(*_TRANSACTION, "watch", "unwatch"),
     *("eval", "evalsha", *_SCRIPTED_LOOKS, "script|load"),
     *_LOOKS,
-    *("del", "expire", "incrby", "pexpire", "psetex", "set", "unlink"),
+    *("append", "bitfield", "del", "expire", "incrby", "pexpire", "psetex", "set", "unlink"),
     *("hdel", "hincrby", "hset", "hsetnx"),
     *("sadd", "srem"),
     *("bzpopmin", "zadd", "zincrby", "zpopmin", "zrem", "zremrangebyrank"),

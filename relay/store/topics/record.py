@@ -12,6 +12,8 @@ message, direction, service, group (0 or 1), created (Linq's created_at), trace,
 account    name of its account, where relay.toml has `[[linq.accounts]]`
 via        its origin (`Origin`): proof of the line, generation of the secret that verified it, address of the sender,
            such as `url 1 203.0.113.7`; older releases did not write it
+source     `backfill` if the relay made the event of a message that it found at Linq; then `body` is not signed by Linq,
+           and there is no `via`
 """
 
 from __future__ import annotations
@@ -74,6 +76,8 @@ class Record(NamedTuple):  # made for every delivery, in a third of the time tha
     trace: str | None = None
     freshness: Freshness = Freshness.LIVE
     account: str | None = None
+    source: str | None = None
+    """`backfill` if the relay made the event of a message that it found at Linq; None for a webhook of Linq's."""
 
     def json(self) -> Any:
         """Return the parsed body."""
@@ -113,6 +117,11 @@ def fields_of(  # noqa: C901  a condition for each optional field
     return fields
 
 
+def mark_source(fields: list[bytes | str | int], source: bytes) -> None:
+    """Mark the fields of an entry as an event that Linq did not sign; the body stays the last."""
+    fields[-2:-2] = ("source", source)
+
+
 def record_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Record:
     """Return the record of a stream entry; unknown fields are ignored."""
 
@@ -139,6 +148,7 @@ def record_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Record:
         trace=text(b"trace"),
         freshness=Freshness.HISTORY if fields.get(b"freshness") == b"history" else Freshness.LIVE,
         account=account.decode(errors="replace") if (account := fields.get(b"account")) else None,
+        source=text(b"source"),
     )
 
 

@@ -10,7 +10,7 @@ from relay.bootstrap.ownership.adoption import adopt
 from relay.bootstrap.plan import Action
 from relay.core.errors import LinqApiError, StoreError
 from relay.core.secret import SigningSecret
-from tests.bootstrap.bench import ASKED_FOR, PUBLIC, RULES, Bench, bench_of, refuse
+from tests.bootstrap.bench import ASKED_FOR, LINES_ONLY, PUBLIC, TOPICS, Bench, bench_of, refuse
 from tests.sandbox.running import LINE, LINES, OTHER_LINE
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.support import Clock
 
 ELSEWHERE = "https://team.example.com/hook"
-REST = f'[linq]\nexclude = ["{LINE}"]\n{RULES}'
+REST = f'{LINES_ONLY}exclude = ["{LINE}"]\n{TOPICS}'
 
 
 async def adopted(bench: Bench, made: Any, line: str | None = None) -> Adoption:

@@ -132,7 +132,7 @@ async def test_error_has_the_same_trace_id_in_header_and_body(sandbox: RunningSa
         assert (await response.json())["trace_id"] == response.headers["X-Trace-ID"]
 
 
-@pytest.mark.parametrize("path", ["/v3/chats", "/api/partner/v3/chats", "/elsewhere"])
+@pytest.mark.parametrize("path", ["/v3/none", "/api/partner/v3/none", "/elsewhere"])
 async def test_unknown_path_is_404_in_the_shape_of_linq(sandbox: RunningSandbox, path: str) -> None:
     async with sandbox.http.get(sandbox.url + path) as response:
         assert response.status == 404

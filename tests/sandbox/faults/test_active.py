@@ -79,7 +79,7 @@ def test_calls_are_filtered_by_method_and_path() -> None:
     )
     assert faults.effects_on_call("GET", "/v2/phone_numbers") == CallEffects()
     assert faults.effects_on_call("GET", "/v3/webhook-subscriptions") == CallEffects(delay=0.5)
-    delay, failure = faults.effects_on_call("POST", "/v3/webhook-subscriptions")
+    delay, failure, _ = faults.effects_on_call("POST", "/v3/webhook-subscriptions")
     assert failure is not None
     assert (delay, failure.status, failure.retry_after) == (0.5, 429, 5)
 

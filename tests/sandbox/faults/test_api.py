@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import linq
@@ -86,3 +87,29 @@ async def test_retries_of_a_disabled_subscription_stop(sandbox: RunningSandbox, 
     await sandbox.emit()
     (delivery,) = await sandbox.settled()
     assert (delivery.state, len(delivery.attempts)) == ("failed", 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "chats"), [("short", 1), ("empty", 0), ("keyless", None), ("malformed", None), ("html", None)]
+)
+async def test_wrong_answers(sandbox: RunningSandbox, answer: str, chats: int | None) -> None:
+    for number in range(3):
+        await sandbox.emit(chat_id=f"c{number}")
+    await sandbox.fault("api_answer", answer=answer, path="/v3/chats", count=1)
+    async with sandbox.http.get(f"{sandbox.url}/v3/chats") as response:
+        assert response.status == 200
+        text = await response.text()
+    if chats is None:
+        assert answer == "keyless" or not text.endswith("}")
+        assert "chats" not in text or answer == "malformed"
+    else:
+        assert len(json.loads(text)["chats"]) == chats
+    assert len((await sandbox.client.chats.list_chats()).chats) == 3
+
+
+@pytest.mark.parametrize("status", [502, 503])
+async def test_calls_can_fail_as_a_gateway_does(sandbox: RunningSandbox, status: int) -> None:
+    await sandbox.fault("api_error", status=status, count=1)
+    with pytest.raises(linq.InternalServerError) as failed:
+        await sandbox.client.chats.list_chats()
+    assert failed.value.status_code == status

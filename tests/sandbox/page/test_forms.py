@@ -54,6 +54,7 @@ REQUIRED: dict[str, Any] = {
     "headers": {"only": "legacy"},
     "api_error": {"status": "429", "after": "true", "count": "2"},
     "api_slow": {"seconds": "0.5"},
+    "api_answer": {"answer": "short"},
 }
 
 

@@ -38,7 +38,7 @@ async def test_empty_sandbox_says_what_to_do(sandbox: RunningSandbox) -> None:
 async def test_examples_work(sandbox: RunningSandbox) -> None:
     page = await get_page(sandbox)
     examples = re.findall(r"curl -d '(.+)' (\S+)", page.text)
-    assert len(examples) == 17
+    assert len(examples) == 22
     kinds = {kind for body, _ in examples if (kind := json.loads(body).get("kind"))}
     assert kinds == set(FAULT_KINDS)
     await sandbox.subscribe(TARGET, lines=[LINE])

@@ -13,6 +13,7 @@ from relay.bootstrap.factory import open_reconciler
 from relay.config.file import ConfigFile
 from relay.config.settings import Settings
 from relay.core.secret import new_key
+from relay.store.lines.linq_facts import read_facts
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import KEYS, hash_of
 from workers.maintenance.linq_drift import DriftCheck
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from relay.store.driver.client import Redis
 
-RULES = '[linq]\nheal = {heal}\n[[topics]]\nname = "all"\nevents = ["message.*"]\n'
+RULES = '[linq]\naccount = false\nheal = {heal}\n[[topics]]\nname = "all"\nevents = ["message.*"]\n'
 
 
 @pytest.fixture
@@ -235,3 +236,21 @@ def test_check_needs_a_linq_api_key(redis: Redis, settings: Settings, tmp_path: 
     assert drift_check(redis, settings, tmp_path, heal=True).is_possible
     without = settings.model_copy(update={"linq_api_v3_api_key": None})
     assert not drift_check(redis, without, tmp_path, heal=True).is_possible
+
+
+async def test_what_linq_lists_of_lines_is_recorded(
+    redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    check = drift_check(redis, settings, tmp_path, heal=False)
+    await check.check()
+    facts = await read_facts(redis)
+    assert facts.keys() == {*LINES}
+    assert {(each.kind, each.reputation, each.released_ms) for each in facts.values()} == {
+        ("iMessage", "HEALTHY", None)
+    }
+    gone = sandbox.sandbox.state.lines.pop()
+    seen = []
+    for _ in range(4):
+        seen.append((await read_facts(redis))[gone].released_ms)
+        await check.check()
+    assert seen == [None, None, None, facts[gone].listed_ms]  # three lists without it, as one may be incomplete

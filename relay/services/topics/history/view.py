@@ -66,6 +66,8 @@ class EventView:
     """The account of `[[linq.accounts]]`."""
     places: tuple[Place, ...] = ()
     """The topics that hold it, of those that were looked at and that the principal sees."""
+    source: str | None = None
+    """`backfill` if the relay made it of a message at Linq."""
 
     def event(self) -> Event:
         """Return what rules are matched against."""
@@ -102,4 +104,5 @@ def view_of(settings: Settings, fields: Mapping[bytes, bytes], *places: Place) -
         body=shown_body(settings, record.body),
         account=record.account,
         places=places,
+        source=record.source,
     )

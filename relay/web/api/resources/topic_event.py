@@ -34,6 +34,8 @@ class TopicEvent(Output):
     trace: str | None
     freshness: Literal["live", "history"]
     account: str | None = None
+    source: Literal["backfill"] | None
+    """`backfill` if the relay made it of a message at Linq, so that Linq did not sign it; otherwise null."""
     body: str
     """The body as Linq signed it: JSON, byte for byte."""
 

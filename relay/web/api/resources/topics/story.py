@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -43,6 +43,8 @@ class Event(Output):
     is_group: bool | None
     freshness: Freshness
     account: str | None
+    source: Literal["backfill"] | None
+    """`backfill` if the relay made it of a message at Linq, so that Linq did not sign it; otherwise null."""
     created: str | None
     """When Linq created it, as Linq wrote it."""
     trace: str | None
@@ -194,6 +196,7 @@ def event_of(view: EventView) -> Event:
         is_group=view.is_group,
         freshness=view.freshness,
         account=view.account,
+        source="backfill" if view.source else None,
         created=view.created,
         trace=view.trace,
         webhook_id=view.webhook_id,

@@ -1,0 +1,205 @@
+"""`relay gaps` and `relay backfill`: messages that Linq has and the relay never got, found and put back."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from relay.cli.command import command, commands
+from relay.cli.filters import checked_line, parsed_past_time
+from relay.cli.operator import WhyOption, record
+from relay.cli.output import View, counted, print_json, print_table, say
+from relay.cli.progress import progress
+from relay.config.load import load_settings
+from relay.gaps.run import NEEDS, Asked, open_gap_finder
+from relay.linq.api.history import RATE
+from relay.parts import open_store
+from relay.process.event_loop import run
+from relay.rules.current import Rules
+from relay.store.gaps.walk_record import Mode, Walk, summary
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from relay.config.settings import Settings
+    from relay.gaps.run import GapFinder
+    from relay.store.driver.client import Redis
+
+app = commands()
+
+LineOption = Annotated[str | None, typer.Option("--line", metavar="NUMBER", help="Only this line, in E.164.")]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Only messages from this time on: 2h or 7d (ago), or 2026-09-14T09:15Z.  [default: RELAY_GAP_WINDOW]",
+    ),
+]
+UntilOption = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Only messages before this time; Linq still retries later ones.  [default: 30m]"),
+]
+RateOption = Annotated[float, typer.Option(min=0.1, max=1000, metavar="NUMBER", help="Calls to Linq a second at most.")]
+RestartOption = Annotated[bool, typer.Option("--restart", help="Begin again, where a former run did not end.")]
+
+
+class _Job(NamedTuple):
+    """A run of the gap finder, as the options have it."""
+
+    asked: Asked
+    rate: float
+    restart: bool
+
+
+@command(app, examples=("relay gaps --since 6h", "relay gaps --line +16465550123 --since 2026-09-14T09:15Z --json"))
+def gaps(
+    *,
+    line: LineOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    rate: RateOption = RATE,
+    restart: RestartOption = False,
+    view: View,
+) -> None:
+    """Compare the messages that Linq has with the events that were accepted; change nothing.
+
+    It reads all chats of the lines through Linq's API. A run that was interrupted goes on where it was.
+    """
+    _show_gaps(_Job(_asked(Mode.LOOK, line, since, until), rate, restart), view)
+
+
+@command(
+    app, examples=("relay backfill --since 6h --dry-run", "relay backfill --since 6h --yes --why 'outage of the proxy'")
+)
+def backfill(
+    *,
+    line: LineOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    rate: RateOption = RATE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is missing; change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; put back at once what is found.")] = False,
+    restart: RestartOption = False,
+    why: WhyOption = "",
+    view: View,
+) -> None:
+    """Put messages that the relay never got into their topics, as history that the relay has made itself.
+
+    Topics get each message once, also if Linq still sends its event. Only topics that take history get it.
+    """
+    if dry_run:
+        _show_gaps(_Job(_asked(Mode.LOOK, line, since, until), rate, restart), view)
+        return
+    if not yes and (view.json or not sys.stdin.isatty()):
+        raise typer.BadParameter("without a terminal, --yes is needed to confirm the backfill", param_hint="--yes")
+    settings, only = load_settings(*NEEDS), None
+    job = _Job(_asked(Mode.FILL, line, since, until), rate, restart)
+    if not yes and (restart or run(_unfinished(settings, job)) is None):
+        plan = run(_look(settings, job._replace(asked=_asked(Mode.LOOK, line, since, until)), view))
+        _print(plan, view)
+        if plan.missing == plan.untaken:
+            return
+        typer.confirm(f"Put {counted(plan.missing - plan.untaken, 'message')} back?", abort=True)
+        asked = Asked(Mode.FILL, plan.since_ms, plan.until_ms, tuple(plan.lines))
+        job, only = _Job(asked, rate, restart=True), plan.chats_with_gaps
+    walk = run(_fill(settings, job, only, why, view))
+    if view.json:
+        print_json(summary(walk))
+    else:
+        _print(walk, view)
+        say(f"{counted(walk.put, 'message')} put back.")
+
+
+def _show_gaps(job: _Job, view: View) -> None:
+    walk = run(_look(load_settings(*NEEDS), job, view))
+    if view.json:
+        print_json(summary(walk))
+    else:
+        _print(walk, view)
+        if walk.missing > walk.untaken:
+            say("Put them back with: relay backfill")
+
+
+def _asked(mode: Mode, line: str | None, since: str | None, until: str | None) -> Asked:
+    begin, end = parsed_past_time(since, "--since"), parsed_past_time(until, "--until")
+    if begin is not None and end is not None and begin >= end:
+        raise typer.BadParameter(f'"{since}" is not before "{until}"', param_hint="--since")
+    number = checked_line(line)
+    begin_ms, end_ms = (None if each is None else round(each) for each in (begin, end))
+    return Asked(mode, begin_ms, end_ms, (number,) if number else ())
+
+
+async def _look(settings: Settings, job: _Job, view: View) -> Walk:
+    async with open_store(settings) as redis:
+        return await _run(settings, redis, job, None, view)
+
+
+async def _fill(settings: Settings, job: _Job, only: dict[str, str] | None, why: str, view: View) -> Walk:
+    async with open_store(settings) as redis:
+        await record(redis, "backfill", ", ".join(job.asked.lines) or "all lines", None, why)
+        return await _run(settings, redis, job, only, view)
+
+
+async def _unfinished(settings: Settings, job: _Job) -> Walk | None:
+    async with open_store(settings) as redis:
+        config = await Rules(settings, redis).current()
+        async with open_gap_finder(settings, redis, config, time.time, job.rate) as finder:
+            return await finder.unfinished(job.asked)
+
+
+async def _run(settings: Settings, redis: Redis, job: _Job, only: dict[str, str] | None, view: View) -> Walk:
+    config = await Rules(settings, redis).current()
+    async with open_gap_finder(settings, redis, config, time.time, job.rate) as finder:
+        walk, resume = await _walk_of(finder, job)
+        if not view.json:
+            say(_beginning(walk, view, resume=resume))
+        with progress() as bar:
+            shown = _Shown(bar)
+            return await finder.run(walk, shown.update, only, resume=resume)
+
+
+async def _walk_of(finder: GapFinder, job: _Job) -> tuple[Walk, bool]:
+    found = None if job.restart else await finder.unfinished(job.asked)
+    return (await finder.new(job.asked), False) if found is None else (found, True)
+
+
+class _Shown:
+    """The progress of a walk on a terminal."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("reading chats", total=None)
+
+    def update(self, walk: Walk) -> None:
+        """Show what was read and found so far."""
+        put = f", {walk.put:,} put back" if walk.mode is Mode.FILL else ""
+        text = f"{walk.chats:,} chats, {walk.messages:,} messages, {walk.missing:,} missing{put}"
+        self._bar.update(self._task, description=text)
+
+
+def _beginning(walk: Walk, view: View, *, resume: bool) -> str:
+    span = f"{view.time(walk.since_ms)} to {view.time(walk.until_ms)}"
+    if resume:
+        return f"Resuming the run of {view.time(walk.started_ms)}: {span}; {counted(walk.chats, 'chat')} done."
+    late = "" if walk.asked_since_ms is None else " (earlier messages are not remembered)"
+    return f"Messages from {span}{late}, {counted(len(walk.lines), 'line')}."
+
+
+def _print(walk: Walk, view: View) -> None:
+    """Print the findings of a walk for people."""
+    rows = [
+        (line, each.chats, each.messages, each.missing, view.time(each.first_ms), view.time(each.last_ms))
+        for line, each in sorted(walk.findings.items())
+    ]
+    print_table("Messages at Linq", ("line", "chats", "messages", "missing", "from", "to"), rows, view)
+    found, chats = f"{walk.missing:,} of {counted(walk.messages, 'message')}", len(walk.chats_with_gaps)
+    say(f"{found} missing, in {counted(chats, 'chat')}; {counted(walk.calls, 'call')} to Linq.")
+    if walk.untaken:
+        say(f"{walk.untaken:,} of them are for no topic that takes history; they stay where they are.")
+    if walk.before or walk.meanwhile:
+        say(f"{walk.before:,} had been put back before, {walk.meanwhile:,} came meanwhile.")
+    if walk.gone:
+        say(f"{counted(walk.gone, 'chat')} listed by Linq no longer exist.")

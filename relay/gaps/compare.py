@@ -1,0 +1,99 @@
+"""The comparison of messages at Linq with the accepted ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from relay.core.config.topics import mismatches
+from relay.core.errors import Unparsable
+from relay.core.event import Dialect
+from relay.core.patterns import matches
+from relay.gaps.rebuild import event_type_of, rebuilt, time_ms_of
+from relay.linq.payloads.content import BodyContent
+from relay.linq.payloads.decode import decode
+from relay.store.gaps.message_index import message_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.config.relay_toml import RelayConfig
+    from relay.core.event import Event
+    from relay.store.gaps.backfilled import MissingMessage
+    from relay.store.gaps.message_index import MessageIndex
+
+
+class Candidate(NamedTuple):
+    """A message of the span, with its chat."""
+
+    chat: dict[str, Any]
+    message: dict[str, Any]
+    line: str
+    event_type: str
+    at_ms: int
+
+    @property
+    def key(self) -> bytes:
+        """Its key in the message index."""
+        return message_key(self.event_type, self.message["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A message without an accepted event."""
+
+    candidate: Candidate
+    event: MissingMessage
+    is_taken: bool
+    """True if a topic takes it as history."""
+
+
+def candidate_of(chat: dict[str, Any], message: dict[str, Any], line: str, config: RelayConfig) -> Candidate | None:
+    """Return a message as a candidate; None if Linq sends no event of it, or the relay subscribes to none."""
+    event_type, at_ms = event_type_of(message), time_ms_of(message)
+    if event_type is None or at_ms is None:
+        return None
+    subscribed = config.linq.events
+    if subscribed is not None and not any(matches(pattern, event_type) for pattern in subscribed):
+        return None
+    return Candidate(chat, message, line, event_type, at_ms)
+
+
+def gaps_among(
+    candidates: Sequence[Candidate], index: MessageIndex, config: RelayConfig, now: float
+) -> tuple[list[Gap], int]:
+    """Return the candidates without an accepted event, and the number of those that no topic takes at all."""
+    unknown = index.without_known(candidate.key for candidate in candidates)
+    gaps, unwanted = [], 0
+    for candidate in candidates:
+        if candidate.key not in unknown:
+            continue
+        event = rebuilt(
+            candidate.chat,
+            candidate.message,
+            candidate.line,
+            candidate.event_type,
+            datetime.fromtimestamp(now, UTC),
+        )
+        is_live, is_history = _taken(event, candidate.line, config)
+        if is_live or is_history:
+            gaps.append(Gap(candidate, event, is_history))
+        else:
+            unwanted += 1
+    return gaps, unwanted
+
+
+def _taken(event: MissingMessage, line: str, config: RelayConfig) -> tuple[bool, bool]:
+    """Return True if a topic takes the event while it is live, and True if one takes it as history."""
+    try:
+        history = decode(Dialect.V3, event.body, line).event
+    except Unparsable:
+        return False, False
+    live = history._replace(fields=history.fields._replace(reconciled_at=None))
+    content = BodyContent(event.body)
+
+    def is_taken(as_event: Event) -> bool:
+        return any(not mismatches(topic, as_event, content) for topic in config.topics)
+
+    return is_taken(live), is_taken(history)

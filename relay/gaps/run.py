@@ -1,0 +1,146 @@
+"""Runs of the gap finder: the span and the lines of a walk, its resumption, and the walk itself.
+
+The span begins where the message index does, at the earliest: older messages cannot be told from accepted ones. It ends
+half an hour ago, unless another end is given: Linq itself still delivers what is younger (ten attempts in 25 minutes).
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay.core.errors import RelayError
+from relay.core.timestamps import utc_text
+from relay.gaps.walk import Walker
+from relay.linq.api.history import RATE, RETRY_DELAYS, open_linq_history
+from relay.store.gaps.message_index import MessageIndex
+from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from relay.config.settings import Settings
+    from relay.core.config.relay_toml import RelayConfig
+    from relay.linq.api.history import LinqHistory
+    from relay.store.driver.client import Redis
+
+NEEDS = ("linq_api_v3_api_key",)
+SETTLED_AFTER = 1800.0
+"""Seconds after which Linq has given up on an event."""
+
+
+class NothingToCompare(RelayError):
+    """There is no index, or none for the span that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A walk as it was asked for; None for the default."""
+
+    mode: Mode
+    since_ms: int | None = None
+    until_ms: int | None = None
+    lines: tuple[str, ...] = ()
+    """Lines to look at; none for all that are registered."""
+
+
+@dataclass(frozen=True, slots=True)
+class GapFinder:
+    """The gap finder of one relay and one account."""
+
+    redis: Redis
+    history: LinqHistory
+    config: RelayConfig
+    clock: Callable[[], float]
+    window: float
+    """`RELAY_GAP_WINDOW`, seconds."""
+
+    async def unfinished(self, asked: Asked) -> Walk | None:
+        """Return the last walk if it has not ended and is what was asked for."""
+        walk = await WalkRecord(self.redis).read()
+        if walk is None or walk.state is WalkState.DONE or walk.mode is not asked.mode:
+            return None
+        is_same = (
+            asked.since_ms in {None, walk.since_ms, walk.asked_since_ms}
+            and asked.until_ms in {None, walk.until_ms}
+            and (not asked.lines or sorted(asked.lines) == sorted(walk.lines))
+        )
+        return walk if is_same else None
+
+    async def new(self, asked: Asked) -> Walk:
+        """Return a new walk.
+
+        Raises:
+            NothingToCompare: there is no message of the span that could be judged.
+            LinqApiError: the lines cannot be listed.
+        """
+        now_ms = round(self.clock() * 1000)
+        if not self.window:
+            raise NothingToCompare("RELAY_GAP_WINDOW is 0s: nothing is remembered of accepted messages")
+        began = await MessageIndex(self.redis).began_ms()
+        if began is None:
+            raise NothingToCompare(
+                "the relay has not begun to remember accepted messages; start a worker: relay up, or relay worker"
+            )
+        earliest = max(began, now_ms - round(self.window * 1000))
+        since = max(asked.since_ms or earliest, earliest)
+        until = min(asked.until_ms or now_ms - round(SETTLED_AFTER * 1000), now_ms)
+        if since >= until:
+            raise NothingToCompare(
+                f"nothing to compare: accepted messages are remembered since {utc_text(earliest / 1000)}, and messages "
+                f"after {utc_text(until / 1000)} may still be delivered by Linq; give a later --until"
+            )
+        lines = await self._lines(asked.lines)
+        asked_since = asked.since_ms if asked.since_ms is not None and asked.since_ms < since else None
+        return Walk(secrets.token_hex(4), asked.mode, since, until, lines, now_ms, asked_since_ms=asked_since)
+
+    async def run(
+        self,
+        walk: Walk,
+        on_progress: Callable[[Walk], None] = lambda _: None,
+        only: dict[str, str] | None = None,
+        *,
+        resume: bool = False,
+    ) -> Walk:
+        """Walk to the end; with `only`, just through these chats. A resumed walk keeps its progress.
+
+        Raises:
+            RelayError: it cannot go on; a later run resumes it.
+        """
+        if resume:
+            walk.state, walk.error = WalkState.WALKING, ""
+        else:
+            await WalkRecord(self.redis).begin(walk)
+        return await Walker(self.redis, self.history, self.config, walk, self.clock, on_progress).run(only)
+
+    async def _lines(self, asked: Sequence[str]) -> list[str]:
+        """Return the lines to look at: those asked for, or all that relay.toml registers."""
+        listed = (await self.history.lines()).lines
+        if unknown := sorted(set(asked).difference(listed)):
+            raise NothingToCompare(f"{unknown[0]} is not a line of this account; its lines: {', '.join(listed)}")
+        linq = self.config.linq
+        registered = [
+            line for line in listed if line not in linq.exclude and (linq.lines is None or line in linq.lines)
+        ]
+        lines = [line for line in registered if not asked or line in asked]
+        if not lines:
+            raise NothingToCompare("no line of the account is registered: see lines and exclude in [linq]")
+        return lines
+
+
+@asynccontextmanager
+async def open_gap_finder(
+    settings: Settings,
+    redis: Redis,
+    config: RelayConfig,
+    clock: Callable[[], float],
+    rate: float = RATE,
+    retry_delays: Sequence[float] = RETRY_DELAYS,
+) -> AsyncIterator[GapFinder]:
+    """Open the gap finder of the account in `settings`, which must have its API key."""
+    key = settings.linq_api_v3_api_key
+    assert key is not None  # noqa: S101  it is needed
+    async with open_linq_history(key.get_secret_value(), settings.linq_api_v3_base_url, rate, retry_delays) as history:
+        yield GapFinder(redis, history, config, clock, settings.relay_gap_window)

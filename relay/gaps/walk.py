@@ -1,0 +1,220 @@
+"""The walk: every chat of the lines, and its messages of a span, compared with the message index.
+
+Linq lists chats in no documented order and with no filter by time, so every chat is read. Chats that changed in the
+span come first; then all others; then the lists are read again until one brings no chat that was not read, because a
+chat that moves in a list can be skipped by its pages, and a list can come back short. The messages of a chat are read
+from its first page on until one is older than the span, which needs them newest first: where they are not, all are
+read.
+
+    look    counts what is missing
+    fill    puts it back as it goes (`store.gaps.backfilled`), and waits while the inbox is full
+
+It is saved after every page of chats (`store.gaps.walk_record`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from relay.core.errors import RelayError
+from relay.gaps.compare import Candidate, candidate_of, gaps_among
+from relay.gaps.rebuild import time_ms_of
+from relay.store.driver.client import ask
+from relay.store.gaps.backfilled import NoRoom, put_back
+from relay.store.gaps.message_index import MessageIndex
+from relay.store.gaps.walk_record import LineFindings, Mode, WalkRecord, WalkState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from relay.core.config.relay_toml import RelayConfig
+    from relay.gaps.compare import Gap
+    from relay.linq.api.history import LinqHistory
+    from relay.store.driver.client import Redis
+    from relay.store.gaps.walk_record import Walk
+
+_AT_ONCE = 4  # chats that are read at the same time
+_MOST_PASSES = 6
+_MOST_CANDIDATES = 20_000  # messages in hand; one is about 1 kB
+_PUT_AT_ONCE = 100  # messages of a script
+_FULL_INBOX = 5_000  # events; then the backfill waits for the router
+_PAUSE = 0.1
+_PATIENCE = 600.0  # seconds for which it waits for the router
+
+log = structlog.get_logger()
+
+
+class WalkError(RelayError):
+    """A walk that cannot go on."""
+
+
+class Walker:
+    """A walk on its way."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        history: LinqHistory,
+        config: RelayConfig,
+        walk: Walk,
+        clock: Callable[[], float],
+        on_progress: Callable[[Walk], None] = lambda _: None,
+    ) -> None:
+        """`clock` gives Unix seconds."""
+        self._redis = redis
+        self._history = history
+        self._config = config
+        self._walk = walk
+        self._clock = clock
+        self._on_progress = on_progress
+        self._record = WalkRecord(redis)
+        self._index = MessageIndex(redis)
+        self._limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def run(self, only: dict[str, str] | None = None) -> Walk:
+        """Walk to the end, and return the walk; with `only`, just through these chats, each with its line.
+
+        Raises:
+            RelayError: a page cannot be read, another walk has begun, or the inbox stays full.
+        """
+        walk = self._walk
+        try:
+            if only is None:
+                await self._walk_all()
+            else:
+                await self._walk_some(only)
+        except RelayError as error:
+            walk.error = str(error)
+            walk.state = WalkState.FAILED
+            await self._record.save(walk)
+            raise
+        walk.state = WalkState.DONE
+        await self._save()
+        return walk
+
+    async def _walk_all(self) -> None:
+        for number in range(_MOST_PASSES):
+            found = 0
+            for line in self._walk.lines:
+                async for chats in self._pages_of_chats(line):
+                    recent = [chat for chat in chats if number or _has_changed(chat, self._walk.since_ms)]
+                    found += await self._read_chats(line, recent)
+            if number and not found:
+                return
+
+    async def _walk_some(self, only: dict[str, str]) -> None:
+        names = list(only)
+        for at in range(0, len(names), _AT_ONCE * 5):
+            part = names[at : at + _AT_ONCE * 5]
+            chats = [chat for chat in await asyncio.gather(*map(self._history.chat, part)) if chat is not None]
+            for line in sorted({only[name] for name in part}):
+                await self._read_chats(line, [chat for chat in chats if only[chat["id"]] == line])
+
+    async def _pages_of_chats(self, line: str) -> AsyncIterator[list[dict[str, Any]]]:
+        cursor, seen = None, set[str]()
+        while True:
+            page = await self._history.chats(line, cursor)
+            yield page.rows
+            cursor = page.cursor
+            if cursor is None:
+                return
+            if cursor in seen:
+                raise WalkError(f"Linq's list of the chats of {line} goes round in circles; nothing more was read")
+            seen.add(cursor)
+
+    async def _read_chats(self, line: str, chats: Sequence[dict[str, Any]]) -> int:
+        """Read the chats that are not done, compare, put back, save; return their number."""
+        done = await self._record.done([chat["id"] for chat in chats])
+        new = list({chat["id"]: chat for chat in chats if chat["id"] not in done}.values())
+        for at in range(0, len(new), _AT_ONCE * 5):
+            part = new[at : at + _AT_ONCE * 5]
+            results = await asyncio.gather(*(self._candidates(line, chat) for chat in part))
+            findings = self._walk.findings.setdefault(line, LineFindings())
+            findings.chats += len(part)
+            candidates = [candidate for found in results for candidate in found]
+            for first in range(0, len(candidates), _MOST_CANDIDATES):
+                await self._compare(findings, candidates[first : first + _MOST_CANDIDATES])
+            await self._save([chat["id"] for chat in part])
+        return len(new)
+
+    async def _candidates(self, line: str, chat: dict[str, Any]) -> list[Candidate]:
+        """Return the messages of a chat in the span."""
+        walk, found = self._walk, dict[str, Candidate]()
+        async with self._limit:
+            cursor, seen, newest_first, oldest = None, set[str](), True, None
+            while True:
+                page = await self._history.messages(chat["id"], cursor)
+                if page is not None and not page.rows and _has_changed(chat, walk.since_ms):
+                    page = await self._history.messages(chat["id"], cursor)  # an empty page is doubted once
+                if page is None:
+                    walk.gone += 1
+                    return []
+                times = [at for message in page.rows if (at := time_ms_of(message)) is not None]
+                ordered = [*([] if oldest is None else [oldest]), *times]
+                newest_first = newest_first and all(a >= b for a, b in pairwise(ordered))
+                oldest = times[-1] if times else oldest
+                for message in page.rows:
+                    candidate = candidate_of(chat, message, line, self._config)
+                    if candidate is not None and walk.since_ms <= candidate.at_ms <= walk.until_ms:
+                        found[message["id"]] = candidate
+                cursor = page.cursor
+                is_past = newest_first and oldest is not None and oldest < walk.since_ms
+                if cursor is None or cursor in seen or is_past:
+                    return list(found.values())
+                seen.add(cursor)
+
+    async def _compare(self, findings: LineFindings, candidates: Sequence[Candidate]) -> None:
+        read = await self._index.read(self._walk.since_ms, self._now_ms())
+        gaps, unwanted = gaps_among(candidates, self._index, self._config, self._clock())
+        findings.messages += len(candidates) - unwanted
+        for gap in gaps:
+            findings.missing += 1
+            findings.untaken += not gap.is_taken
+            findings.first_ms = min(findings.first_ms or gap.candidate.at_ms, gap.candidate.at_ms)
+            findings.last_ms = max(findings.last_ms or 0, gap.candidate.at_ms)
+            self._walk.chats_with_gaps[gap.candidate.chat["id"]] = gap.candidate.line
+        if self._walk.mode is Mode.FILL:
+            await self._put_back([gap for gap in gaps if gap.is_taken], read)
+
+    async def _put_back(self, gaps: Sequence[Gap], read: tuple[int, int]) -> None:
+        """Put messages back, oldest first, while the inbox has room."""
+        ordered = sorted(gaps, key=lambda gap: gap.candidate.at_ms)
+        for at in range(0, len(ordered), _PUT_AT_ONCE):
+            await self._room_in_inbox()
+            part = [gap.event for gap in ordered[at : at + _PUT_AT_ONCE]]
+            try:
+                result = await put_back(self._redis, part, read, self._now_ms())
+            except NoRoom:
+                raise WalkError(
+                    "a million backfilled messages are noted, which is the most; "
+                    "run relay backfill again when older ones have expired (RELAY_GAP_WINDOW)"
+                ) from None
+            self._walk.put += result.put
+            self._walk.before += result.before
+            self._walk.meanwhile += result.meanwhile
+
+    async def _room_in_inbox(self) -> None:
+        give_up_at = self._clock() + _PATIENCE
+        while await ask(self._redis.xlen(self._redis.key.inbox)) >= _FULL_INBOX:
+            if self._clock() > give_up_at:
+                raise WalkError("the inbox stays full: no worker routes; start one (relay worker) and run it again")
+            await asyncio.sleep(_PAUSE)
+
+    async def _save(self, chats: Iterable[str] = ()) -> None:
+        self._walk.at_ms, self._walk.calls = self._now_ms(), self._history.calls
+        if not await self._record.save(self._walk, chats):
+            raise WalkError("another walk has begun meanwhile; this one ends")
+        self._on_progress(self._walk)
+
+    def _now_ms(self) -> int:
+        return round(self._clock() * 1000)
+
+
+def _has_changed(chat: dict[str, Any], since_ms: int) -> bool:
+    """Return True if a chat says that it changed since a time, or does not say when it did."""
+    changed = time_ms_of({"updated_at": chat.get("updated_at")})
+    return changed is None or changed >= since_ms

@@ -1,0 +1,1 @@
+"""Accepted messages by their ids, and messages that a backfill put back."""

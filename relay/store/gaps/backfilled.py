@@ -1,0 +1,106 @@
+"""Backfilled messages: missing ones that the relay has put back into its inbox.
+
+A message is put back, and noted, in one step, which looks once more whether its event was accepted meanwhile. Linq may
+still send that event. Since the inbox is routed in order, the router can tell which came first:
+
+    Linq's event, then the backfill    the backfill goes to no topic
+    the backfill, then Linq's event    Linq's event goes only to topics that did not get the backfill
+
+Notes are kept for `RELAY_GAP_WINDOW`, since Linq may recover a message hours later: about 150 bytes each, for at most
+`MOST` messages. At that number a backfill stops, and goes on when older notes have expired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay.store import wakeups
+from relay.store.driver.client import ask
+from relay.store.driver.scripts import Script
+from relay.store.gaps.message_index import HOUR_MS, lifetime_ms, message_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.store.driver.client import Redis
+
+MOST = 1_000_000
+SOURCE = "backfill"
+"""The `source` of an event that was put back."""
+
+_put_back, _forget = Script(__package__, "put_back"), Script(__package__, "forget_backfilled")
+
+
+class NoRoom(Exception):
+    """As many backfilled messages are noted as can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingMessage:
+    """A message to put back, as an event."""
+
+    event_id: str
+    event_type: str
+    message: str
+    """Id of the message."""
+    body: bytes
+
+    @property
+    def key(self) -> bytes:
+        """Its key in the message index."""
+        return message_key(self.event_type, self.message)
+
+    @property
+    def field(self) -> str:
+        """Its field among the backfilled messages."""
+        return f"{self.event_type}:{self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """The result for several messages."""
+
+    put: int
+    before: int
+    """Put back before."""
+    meanwhile: int
+    """Accepted since the index was read."""
+
+
+async def put_back(
+    redis: Redis, messages: Sequence[MissingMessage], read: tuple[int, int], now_ms: int, most: int = MOST
+) -> PutBack:
+    """Put messages back into the inbox; `read` is what `MessageIndex.read` returned.
+
+    Raises:
+        NoRoom: `most` backfilled messages are noted.
+    """
+    hour, length = read
+    key, wakeup = redis.key, wakeups.route(redis.key)
+    following = max(hour, now_ms // HOUR_MS)
+    keys = [key.inbox, key.counts, key.queue, key.backfilled, key.messages(hour), key.messages(following)]
+    keys.append(key.walk())
+    arguments: list[bytes | str | int] = [length, most, now_ms, wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS]
+    for message in messages:
+        arguments += (message.field, message.key, message.event_id, message.event_type, message.body)
+    put, before, meanwhile = await _put_back(redis, keys, arguments)
+    if put < 0:
+        raise NoRoom
+    return PutBack(put, before, meanwhile)
+
+
+async def backfilled_count(redis: Redis) -> int:
+    """Return the number of backfilled messages that are noted."""
+    return int(await ask(redis.hlen(redis.key.backfilled)))
+
+
+async def forget_backfilled(redis: Redis, window: float, now_ms: int) -> int:
+    """Forget the messages that were put back before the window, in seconds; return their number."""
+    before = now_ms // HOUR_MS - lifetime_ms(window) // HOUR_MS
+    cursor, forgotten = b"0", 0
+    while True:
+        cursor, gone = await _forget(redis, [redis.key.backfilled], [cursor, before])
+        forgotten += int(gone)
+        if cursor == b"0":
+            return forgotten

@@ -1,0 +1,32 @@
+"""Outages: times in which no ingress could accept webhooks for so long that Linq has given up on some.
+
+Every ingress notes each second that it reaches Redis (`fleet.processes`). The first note after more than 25 minutes
+records the outage, whether the ingress or Redis was away. It stays until what it lost was put back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from relay.store.driver.client import ask
+
+if TYPE_CHECKING:
+    from relay.store.driver.client import Redis
+
+
+class Outage(NamedTuple):
+    """An outage, Unix milliseconds."""
+
+    from_ms: int
+    to_ms: int
+
+
+async def pending_outage(redis: Redis) -> Outage | None:
+    """Return the outage that has not been looked at yet; several are one, from the first to the last."""
+    begin, end = await ask(redis.hmget(redis.key.gaps, ["outage_from", "outage_to"]))
+    return None if begin is None or end is None else Outage(int(begin), int(end))
+
+
+async def forget_outage(redis: Redis) -> None:
+    """Forget the outage."""
+    await ask(redis.hdel(redis.key.gaps, "outage_from", "outage_to"))

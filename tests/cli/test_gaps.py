@@ -1,0 +1,116 @@
+"""`relay gaps` and `relay backfill` against a sandbox and a Redis; killed processes are resumed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.store.gaps.message_index import begin_index
+from relay.store.gaps.walk_record import Mode, Walk, WalkRecord
+from tests.cli.running import main_here, relay_process
+from tests.gaps.stage import HOUR_MS, RULES, Stage, messages_in, stage_of
+from tests.sandbox.running import API_KEY, LINE, OTHER_LINE, running_sandbox
+from tests.support import KEYS, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from relay.store.driver.client import Redis
+
+SPAN = ("--since", "1h", "--until", "0s")
+
+
+@pytest.fixture
+async def stage(
+    redis: Redis, redis_url: str, rules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
+    """Open a stage in whose environment commands run."""
+    rules.write_text(RULES)
+    async with running_sandbox() as sandbox, stage_of(redis, sandbox, tmp_path) as opened:
+        for name, value in {
+            "REDIS_URL": redis_url,
+            "LINQ_API_V3_API_KEY": API_KEY,
+            "LINQ_API_V3_BASE_URL": sandbox.base_url,
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield opened
+
+
+async def test_gaps_are_shown_and_put_back(stage: Stage) -> None:
+    made = stage.outage(messages=30, chats=5)
+    await stage.accept(*made[:6])
+    await stage.routed()
+    looked = await main_here("gaps", *SPAN, "--rate", "1000")
+    assert looked.code == 0, looked.err
+    assert "24 of 30 messages missing, in 5 chats" in looked.out
+    assert OTHER_LINE in looked.out
+    found = (await main_here("gaps", *SPAN, "--line", LINE, "--rate", "1000", "--json")).json
+    assert found["lines"] == [LINE]
+    assert found["missing"] == found["findings"][LINE]["missing"]
+    assert not await stage.redis.xlen(KEYS.inbox)
+
+    planned = await main_here("backfill", *SPAN, "--rate", "1000", "--dry-run")
+    assert "24 of 30 messages missing" in planned.out
+    filled = await main_here("backfill", *SPAN, "--rate", "1000", "--yes", "--why", "outage")
+    assert "24 messages put back." in filled.out
+    assert messages_in(await stage.routed()) == sorted(scenario.message_id for _, scenario in made)
+    audit = await main_here("audit", "--json")
+    assert "backfill" in audit.out
+    assert "outage" in audit.out
+
+
+async def test_a_backfill_without_a_terminal_needs_yes(stage: Stage) -> None:
+    refused = await main_here("backfill", *SPAN)
+    assert refused.code == 2
+    assert "--yes is needed" in refused.err
+    assert not stage.sandbox.calls
+
+
+async def test_mistakes_are_told(stage: Stage) -> None:
+    for options, text in (
+        (("--line", "5550123"), "is not a phone number"),
+        (("--since", "1h", "--until", "2h"), "is not before"),
+        (("--line", "+19995550100"), "is not a line of this account"),
+        (("--since", "10m"), "nothing to compare"),
+    ):
+        said = await main_here("gaps", *options)
+        assert said.code != 0
+        assert text in said.err
+    await stage.redis.delete(KEYS.gaps)
+    assert "start a worker" in (await main_here("gaps")).err
+    await begin_index(stage.redis, round(time.time() * 1000) - HOUR_MS)
+    assert "RELAY_GAP_WINDOW is 0s" in (await main_here("gaps", RELAY_GAP_WINDOW="0s")).err
+
+
+@pytest.mark.parametrize("mode", [Mode.LOOK, Mode.FILL])
+async def test_a_killed_run_goes_on_where_it_was(stage: Stage, mode: Mode) -> None:
+    made = stage.outage(messages=600, chats=120)
+    command = ("gaps", *SPAN[:2]) if mode is Mode.LOOK else ("backfill", "--yes", *SPAN[:2])
+
+    async def halfway() -> Walk | None:
+        walk = await WalkRecord(stage.redis).read()
+        return walk if walk and 20 <= walk.chats < 100 else None
+
+    async with relay_process(*command, "--until", "0s", "--rate", "200") as process:
+        killed = await eventually(halfway)
+        process.kill()
+        await process.wait()
+    calls = len(stage.sandbox.calls)
+    again = await main_here(command[0], *(("--yes",) if mode is Mode.FILL else ()), "--rate", "1000")
+    assert again.code == 0, again.err
+    assert "Resuming the run" in again.out
+    walk = await WalkRecord(stage.redis).read()
+    assert walk is not None
+    assert (walk.id, walk.chats) == (killed.id, 120)
+    read = len([call for call in stage.sandbox.calls[calls:] if call.endswith("/messages")])
+    assert read <= 120 - killed.chats
+    entries = await stage.routed()
+    if mode is Mode.FILL:
+        assert messages_in(entries) == sorted(scenario.message_id for _, scenario in made)
+        assert walk.put == 600
+    else:
+        assert not entries
+        assert walk.missing == 600
