@@ -84,3 +84,22 @@ async def tls_server(authority: Authority, directory: Path) -> AsyncIterator[tup
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server_context(directory))
     async with server:
         yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/", connections
+
+
+@asynccontextmanager
+async def tls_in_front_of(port: int, context: ssl.SSLContext, replies: tuple[int, int] = (0, 0)) -> AsyncIterator[int]:
+    """Open a TLS proxy for `port`; in its replies, the first port of `replies` becomes the second."""
+    before, after = (str(number).encode() for number in replies)
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data.replace(before, after) if len(before) > 1 else data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer), return_exceptions=True)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]

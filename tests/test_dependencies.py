@@ -54,6 +54,7 @@ ORDERED = "relay/store/driver/ordered_connection.py"
 SCRIPTS = "relay/store/driver/scripts.py"
 STREAMS = "relay/store/driver/streams.py"
 METRICS = "relay/metrics/process_metrics.py"
+EXPRESSIONS = "relay/core/conditions/bounded.py"
 
 USES: dict[str, list[Use]] = {
     "aiohttp": [
@@ -123,6 +124,23 @@ USES: dict[str, list[Use]] = {
         Use(":UNBLOCKED", STREAMS, "text of an error"),
         Use(":BUSYGROUP", STREAMS, "text of an error"),
         Use(":requires the key to exist", STREAMS, "text of an error"),
+    ],
+    "jmespath": [
+        Use("jmespath.visitor:TreeInterpreter", EXPRESSIONS, "subclassed: an evaluation has a limited number of steps"),
+        Use("jmespath.visitor:TreeInterpreter.visit_comparator", EXPRESSIONS, "overridden, as above"),
+        Use("jmespath.visitor:TreeInterpreter.visit_flatten", EXPRESSIONS, "overridden, as above"),
+        Use("jmespath.visitor:TreeInterpreter.visit_slice", EXPRESSIONS, "overridden, as above"),
+        Use("jmespath.visitor:TreeInterpreter.visit_function_expression", EXPRESSIONS, "overridden, as above"),
+        Use("jmespath.visitor:TreeInterpreter.COMPARATOR_FUNC", EXPRESSIONS, "called by what is overridden"),
+        Use("jmespath.functions:Functions.call_function", EXPRESSIONS, "called by what is overridden"),
+        Use(
+            "jmespath.functions:Functions.FUNCTION_TABLE",
+            EXPRESSIONS,
+            "the functions and their arguments",
+        ),
+        Use("jmespath.parser:Parser", EXPRESSIONS, "its tree is checked before an expression is used"),
+        Use("jmespath.lexer:Lexer", EXPRESSIONS, "tells where a function is called"),
+        Use("jmespath.exceptions:JMESPathTypeError", EXPRESSIONS, "read without the value, by its attributes"),
     ],
     "opentelemetry-sdk": [
         Use(

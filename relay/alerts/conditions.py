@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from relay.alerts.samples import DAY, HOUR, MINUTE
+from relay.contracts.learning import LOST
 from relay.core.durations import format_duration
 
 if TYPE_CHECKING:
@@ -66,11 +67,14 @@ class Problem(NamedTuple):
 
 
 def problems(facts: Facts, alerts: Alerts) -> Iterator[Problem]:
-    """Yield every problem that there is now."""
+    """Yield every problem that there is now; nothing about a shadow is one."""
+    shadows = {sample.labels["subscription"] for sample in facts.of("relay_subscription_shadow")}
     for condition in CONDITIONS:
         if condition.name not in alerts.off:
             limit = getattr(alerts, condition.name)
-            yield from (Problem(condition, found, limit.for_) for found in condition.find(facts, limit))
+            for found in condition.find(facts, limit):
+                if found.labels.get("subscription") not in shadows:
+                    yield Problem(condition, found, limit.for_)
 
 
 def _above(metric: str, text: str, *, shown: Callable[[float], str] = "{:.0f}".format) -> Find:
@@ -164,6 +168,19 @@ def _linq_drift(facts: Facts, limit: AboveAge) -> Iterator[Found]:
     return (found for found in drift(facts, limit) if found.labels["kind"] not in _HARMLESS_DRIFT)
 
 
+def _contract_changed(facts: Facts, _: object) -> Iterator[Found]:
+    for sample in facts.of("relay_contract_changed"):
+        if not sample.value:
+            continue
+        event_type, version, change = (sample.labels[name] for name in ("event_type", "payload_version", "change"))
+        text = (
+            f"events of {event_type} ({version}) have no {change.removeprefix(LOST)} any more"
+            if change.startswith(LOST)
+            else f"{event_type} ({version}) is a {change.replace('_', ' ')} of Linq's"
+        )
+        yield Found(sample.labels, sample.value, text)
+
+
 def _certificate_expiring(facts: Facts, limit: Within) -> Iterator[Found]:
     for sample in facts.of("relay_subscriber_certificate_expiry_timestamp_seconds"):
         left = sample.value - facts.now
@@ -234,9 +251,18 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition(
         "line_silent",
         "warning",
-        _equal("relay_line_silent", 1, "the line {line} had no event for longer than silent_after of [linq]"),
+        _equal("relay_line_silent", 1, "the line {line} had no event for longer than is usual for it"),
+    ),
+    Condition(
+        "line_flagged",
+        "warning",
+        _equal("relay_line_flagged", 1, "Linq has flagged the line {line}, or calls its reputation critical"),
+    ),
+    Condition(
+        "line_released", "warning", _equal("relay_line_released", 1, "Linq took the line {line} from the account")
     ),
     Condition("linq_drift", "warning", _linq_drift),
+    Condition("contract_changed", "warning", _contract_changed),
     Condition(
         "quarantine_not_empty", "warning", _above("relay_quarantine_entries", "webhooks in the quarantine: {value}")
     ),

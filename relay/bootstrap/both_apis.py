@@ -17,6 +17,8 @@ from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import NEEDS, open_reconciler
 from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import LinqApiError, RelayError
+from relay.core.patterns import matches
+from relay.linq.payloads.event_types import V2_TYPES, in_both_apis
 from relay.rules.cipher import cipher_of
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.lock import log_waiting
@@ -62,23 +64,33 @@ async def survey_both(settings: Settings, redis: Redis, config: RelayConfig) -> 
     return await _from_both(settings, redis, config, survey)
 
 
-async def plan_both(settings: Settings, redis: Redis, config: RelayConfig) -> FromBoth[Step]:
+async def plan_both(
+    settings: Settings, redis: Redis, config: RelayConfig, *, take_over: bool = False
+) -> FromBoth[Step]:
     """Return the steps that `apply_both` would take. Raises as `_from_both`."""
-    return await _from_both(settings, redis, config, lambda reconciler: reconciler.plan())
+    return await _from_both(settings, redis, config, lambda reconciler: reconciler.plan(take_over=take_over))
 
 
-async def apply_both(
+async def apply_both(  # noqa: PLR0913  as `Reconciler.apply`, and where
     settings: Settings,
     redis: Redis,
     config: RelayConfig,
     on_done: Callable[[AppliedStep], None],
     approval: Approval = Approval.COMMAND,
     on_wait: Callable[[str], None] = log_waiting,
+    *,
+    take_over: bool = False,
 ) -> FromBoth[AppliedStep]:
-    """Bring both APIs to the desired state; `on_done` is called with each finished step. Raises as `_from_both`."""
+    """Bring both APIs to the desired state; `on_done` is called with each finished step.
+
+    `take_over` replaces also what another relay may have made. Raises as `_from_both`, and
+
+    Raises:
+        AnotherRelay: only v3 is configured, and it has subscriptions that may be another relay's.
+    """
 
     async def apply(reconciler: Reconciler | V2Reconciler) -> list[AppliedStep]:
-        return await reconciler.apply(on_done, approval=approval, on_wait=on_wait)
+        return await reconciler.apply(on_done, approval=approval, on_wait=on_wait, take_over=take_over)
 
     results = await _from_both(settings, redis, config, apply)
     await _encrypt_again(settings, redis)
@@ -137,6 +149,30 @@ async def _from_both(
 def is_v2_only(settings: Settings, config: RelayConfig) -> bool:
     """Return True if relay.toml has `[linq.v2]`, and there is no key for the v3 API."""
     return config.linq.v2 is not None and settings.linq_api_v3_api_key is None
+
+
+def doubled(settings: Settings, config: RelayConfig) -> list[str]:
+    """Return a sentence about the topics in which a message is two entries, since both APIs are on; none if in none."""
+    if config.linq.v2 is None or settings.linq_api_v3_api_key is None:
+        return []
+    topics = [topic for topic in config.topics if topic.api is None and in_both_apis(topic.events)]
+    readers = {topic.name: config.subscriptions_by_topic.get(topic.name, ()) for topic in topics}
+    names = [name for name, found in readers.items() if not found or any(each.api is None for each in found)]
+    if not names:
+        return []
+    where = f"the topic {names[0]}" if len(names) == 1 else f"the topics {', '.join(names)}"
+    return [f'Linq\'s v3 and v2 are both on: a message is two entries of {where}; set api = "v3" or "v2" there']
+
+
+def without_v2_events(settings: Settings, config: RelayConfig) -> list[str]:
+    """Return the topics into which nothing comes if there is only v2, since it has none of their event types."""
+    if not is_v2_only(settings, config):
+        return []
+    return [
+        topic.name
+        for topic in config.topics
+        if not any(matches(pattern, event_type) for pattern in topic.events for event_type in V2_TYPES)
+    ]
 
 
 def missing_settings(settings: Settings, config: RelayConfig) -> list[str]:

@@ -3,8 +3,9 @@
 A list of Linq's can come back short, so a single look is no proof that a line is gone. A scheduled check deletes what
 `LOOKS` consecutive looks agree on, and leaves it to the operator if the list has shrunk by more than `DOUBTED`. The
 `apply` of an operator deletes at once what relay.toml excludes and what a successor has replaced; for lines that Linq
-only no longer lists, it too needs the looks, or `--allow-delete`. The end of a rotation needs neither: it was set when
-the rotation began.
+only no longer lists, it too needs the looks, or `--allow-delete`. That Linq has said so in an event counts as the
+looks, once one of them has confirmed it (`Looks.agree`). The end of a rotation needs neither: it was set when the
+rotation began.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Approval(Enum):
 
     SCHEDULED = auto()
     """Unattended."""
+    TOLD = auto()
+    """Unattended, after an event of Linq's. Its looks do not count, so that events cannot make looks agree."""
     COMMAND = auto()
     """An operator, or a change of relay.toml, has started the run."""
     DELETIONS = auto()
@@ -43,6 +46,15 @@ class Approval(Enum):
 def needs_looks(step: Step) -> bool:
     """Return True if a step is a deletion on which several looks may have to agree."""
     return step.action is Action.DELETE and not step.ends_rotation
+
+
+def hold_all(steps: Sequence[Step]) -> list[Step]:
+    """Return `steps` with `HOLD` in place of every change, for a plan that no run carries out without `--take-over`."""
+    why = "not done: subscriptions here may be another relay's"
+    return [
+        step if step.action is Action.KEEP else replace(step, action=Action.HOLD, reason=f"{step.reason}, {why}")
+        for step in steps
+    ]
 
 
 def hold_back(steps: Sequence[Step], seen: Mapping[str, int], approval: Approval) -> list[Step]:

@@ -11,7 +11,7 @@ from relay.core.errors import LinqApiError, Problem, SettingsError
 from relay.core.lines import line_meant_by
 from relay.core.patterns import matches
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES, ListedLines
-from relay.linq.payloads.event_types import V2_TYPES, is_of_lines, is_of_the_account
+from relay.linq.payloads.event_types import REACTED_TO, V2_TYPES, is_of_lines, is_of_the_account
 from relay.process.tasks import in_background
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ async def desired_state_of(config: RelayConfig, public_url: str, api: LinqApi) -
     patterns = _patterns(config, config.linq.events)
     if not of_lines and any(matches(pattern, known) for pattern in patterns for known in _KNOWN_OF_LINES):
         raise LinqApiError("Linq lists no event type of lines that relay.toml requests; nothing is changed")
-    of_the_account = frozenset(filter(is_of_the_account, events)) if config.linq.account else frozenset()
+    of_the_account = {*filter(is_of_the_account, events), *REACTED_TO.intersection(offered)}
     meant = filter(None, map(line_meant_by, listed.unreadable))  # "+1 (646) 555-0123" is a line, and is reported
     lines = sorted({*listed.lines, *meant} - {*config.linq.exclude})
     if not lines:
@@ -47,7 +47,7 @@ async def desired_state_of(config: RelayConfig, public_url: str, api: LinqApi) -
         public_url,
         lines if of_lines else (),
         of_lines,
-        of_the_account,
+        frozenset(of_the_account) if config.linq.account else frozenset(),
         patterns=patterns,
         wants_account=config.linq.account,
         excluded=frozenset(config.linq.exclude) if config.linq.lines is None and of_lines else None,

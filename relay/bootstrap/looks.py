@@ -51,6 +51,15 @@ class Looks:
             await pipe.execute()
         return {name: count for name, (count, _) in rows.items()}
 
+    async def agree(self, ids: Collection[str], count: int) -> None:
+        """Record that a look has confirmed what Linq has said: as if `count` looks had agreed on each of `ids`."""
+        if ids:
+            row = f"{count} {self._clock()}"
+            pipe = self._redis.pipeline()
+            pipe.hset(self._key.linq_looks, mapping=dict.fromkeys(map(self._field, ids), row))
+            pipe.expire(self._key.linq_looks, _LIFETIME)
+            await pipe.execute()
+
     async def counts(self) -> dict[str, int]:
         """Return the number of looks that agree on the deletion of each subscription."""
         return {name: count for name, (count, _) in (await self._rows()).items()}

@@ -1,6 +1,7 @@
 """The plan: what has to change at Linq, from the desired state, the actual one and the stored secrets. Pure.
 
-A subscription is ours if its URL is under our public URL and path; every other is left alone. Of ours, the one with
+A subscription is ours if its URL is under our public URL and path; every other is left alone. If it may be that of
+another relay at the same URL, no run changes anything unasked (`ownership.rivals`). Of ours, the one with
 the right line and payload version whose secret is stored is kept. Without its secret a subscription is useless, since
 Linq showed it only once: a new generation replaces it, and the old one is deleted after that. A rotation does the same
 on purpose, except that the old one stays for a while (`KeyRecord.retire_at`), so that no event is rejected.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.event import Dialect, owner_of
 from relay.core.patterns import matches
-from relay.linq.payloads.event_types import is_of_lines, is_of_the_account
+from relay.linq.payloads.event_types import REACTED_TO, is_of_lines, is_of_the_account
 from relay.linq.target_urls import PAYLOAD_VERSION, Target, our_target, target_url
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Step:
     dialect: Dialect = Dialect.V3
     retained: frozenset[str] = frozenset()
     """Event types that an update leaves on the subscription, although Linq does not list them."""
+    is_moved: bool = False
+    """True if an update also changes the URL, to `target_url`."""
     is_unlisted: bool = False
     """True if it is deleted only because Linq's lists lack the line, or the event types of the account."""
 
@@ -92,25 +95,38 @@ class DesiredState:
     """Lines that relay.toml excludes; None if it names all lines, so that every other is excluded."""
     unreadable: tuple[str, ...] = ()
     """Numbers that Linq lists and that are not E.164."""
+    tag: str | None = None
+    """The owner tag; None before the first one was made."""
 
     def events_of(self, line: str | None) -> frozenset[str]:
         """Return the event types of the subscription of `line`, or of the account's own."""
         return self.account_events if line is None else self.events
 
     def retained(self, subscription: LinqSubscription, line: str | None) -> frozenset[str]:
-        """Return the event types of a subscription that relay.toml wants, although Linq does not list them.
+        """Return the event types of a subscription that are wanted, although Linq does not list them.
 
         Linq's list may be incomplete: nothing is taken away from a subscription for that reason.
         """
-        belongs = is_of_lines if line else is_of_the_account
+        belongs, always = (is_of_lines, frozenset()) if line else (is_of_the_account, REACTED_TO)
         unlisted = filter(belongs, subscription.events - self.events_of(line))
-        return frozenset(event for event in unlisted if any(matches(pattern, event) for pattern in self.patterns))
+        return frozenset(
+            event for event in unlisted if event in always or any(matches(pattern, event) for pattern in self.patterns)
+        )
 
     def is_excluded(self, line: str | None, subscription: LinqSubscription) -> bool:
         """Return True if relay.toml excludes a line or the account, whatever Linq lists."""
         if line is None:
             return not (self.wants_account and self.retained(subscription, None))
         return self.excluded is None or line in self.excluded
+
+    @property
+    def follows_the_list(self) -> bool:
+        """True if the lines are those of Linq's list, and not those that relay.toml names."""
+        return self.excluded is not None
+
+    def may_register(self, line: str) -> bool:
+        """Return True if a line is registered once Linq lists it."""
+        return self.excluded is not None and line not in self.excluded
 
     @property
     def owners(self) -> list[str | None]:
@@ -197,9 +213,11 @@ def _steps_of(
     kept = min(fitting, key=lambda candidate: held[candidate.subscription.id].retire_at is not None, default=None)
     if kept is not None:
         retained = desired.retained(kept.subscription, line)
-        difference = _difference(kept.subscription, desired.events_of(line) | retained, line)
+        found = _differences(kept.subscription, desired.events_of(line) | retained, line)
+        tagged = _tagged(desired, kept, ours)
+        difference = ", ".join([*found, *(["without our owner tag"] if tagged else [])])
         step = _step(Action.UPDATE if difference else Action.KEEP, kept, line, difference or "as it should be")
-        yield replace(step, retained=retained)
+        yield replace(step, retained=retained, is_moved=bool(tagged), target_url=tagged or step.target_url)
         why = "another subscription of this line is in use"
     else:
         if not ours:
@@ -207,7 +225,9 @@ def _steps_of(
         elif usable:
             reason = f"its payload version is not {PAYLOAD_VERSION}"
         else:
-            reason = "its secret is not stored here"
+            made_by = ours[0].target.owner
+            is_rival = made_by is not None and made_by != desired.tag
+            reason = f"another relay made it (owner tag {made_by})" if is_rival else "its secret is not stored here"
         yield _creation(desired, line, ours, secrets, reason)
         why = "replaced"
     for candidate in ours:
@@ -226,17 +246,24 @@ def _creation(
 ) -> Step:
     known = [candidate.generation for candidate in ours] + [record.generation for record in secrets]
     generation = max(known, default=0) + 1
-    return Step(Action.CREATE, line, generation, reason, target_url(desired.public_url, line, generation))
+    return Step(Action.CREATE, line, generation, reason, target_url(desired.public_url, line, generation, desired.tag))
 
 
-def _difference(subscription: LinqSubscription, events: frozenset[str], line: str | None) -> str:
-    """Describe how a subscription differs from the desired one; empty if it does not."""
-    found = list(differing_events(subscription.events, events))
+def _tagged(desired: DesiredState, kept: _Ours, ours: list[_Ours]) -> str:
+    """Return the URL of a subscription with our owner tag; empty if it has the tag, or cannot have it yet."""
+    if desired.tag is None or kept.target.owner == desired.tag:
+        return ""
+    url = target_url(desired.public_url, kept.target.line, kept.generation, desired.tag)
+    return "" if any(other.subscription.target_url == url for other in ours) else url
+
+
+def _differences(subscription: LinqSubscription, events: frozenset[str], line: str | None) -> Iterator[str]:
+    """Describe how a subscription differs from the desired one."""
+    yield from differing_events(subscription.events, events)
     if subscription.phone_numbers != ({line} if line else set()):
-        found.append("not filtered by its line" if line else "filtered by lines")
+        yield "not filtered by its line" if line else "filtered by lines"
     if not subscription.is_active:
-        found.append(INACTIVE)
-    return ", ".join(found)
+        yield INACTIVE
 
 
 def differing_events(there: frozenset[str], desired: frozenset[str]) -> Iterator[str]:

@@ -8,29 +8,29 @@ keyring's lock from the survey to the last step, so that two of them never work 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.bootstrap.deletions import Approval, hold_back, needs_looks
+from relay.bootstrap.deletions import LOOKS, Approval, hold_all, hold_back, needs_looks
 from relay.bootstrap.desired import desired_state_of
+from relay.bootstrap.ownership.rivals import refusal
 from relay.bootstrap.plan import Action, DesiredState, Step, make_rotation
 from relay.bootstrap.survey import Survey
 from relay.core.errors import LinqApiError, RelayError, StoreError
 from relay.process.tasks import in_background
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.lock import log_waiting
-from relay.store.keyring.record import UnusableRecord
+from relay.store.keyring.usable import usable_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from relay.bootstrap.looks import Looks
     from relay.core.config.relay_toml import RelayConfig
-    from relay.linq.api.v3 import LinqApi
+    from relay.linq.api.v3 import LinqApi, ListedLine
     from relay.store.keyring.keyring import Keyring
-    from relay.store.keyring.record import KeyRecord
 
 _REPLACING = {Action.CREATE, Action.UPDATE}
 _AT_ONCE = 8  # concurrent calls to Linq
@@ -81,8 +81,9 @@ class Reconciler:
             in_background(desired_state_of(self._config, self._public_url, self._api)) as desired,
             in_background(self._api.subscriptions()) as existing,
         ):
-            secrets, unusable = await self._secrets()
-            survey = Survey(await desired, await existing, secrets, unusable)
+            secrets, unusable = await usable_secrets(self._keyring)
+            tagged = replace(await desired, tag=await self._keyring.owner_tag())
+            survey = Survey(tagged, await existing, secrets, unusable)
         await self._check_completeness(survey)
         self.notes = [
             f"{f'subscription {odd.subscription_id}' if odd.subscription_id else odd.owner}: {odd.what}"
@@ -90,14 +91,31 @@ class Reconciler:
         ]
         return survey
 
-    async def plan(self) -> list[Step]:
+    async def listed_lines(self) -> list[ListedLine]:
+        """Return what Linq's list tells of each line of the account, whatever relay.toml says of it.
+
+        Raises:
+            LinqApiError: Linq failed.
+        """
+        return await self._api.listed_lines()
+
+    async def plan(self, *, take_over: bool = False) -> list[Step]:
         """Return the steps that `apply` would take; change nothing. Raises as `survey`."""
-        steps = (await self.survey()).plan(self._clock())
-        return hold_back(steps, await self._looks.counts(), Approval.COMMAND)
+        survey = await self.survey()
+        steps = hold_back(survey.plan(self._clock()), await self._looks.counts(), Approval.COMMAND)
+        if survey.rivals and not take_over:
+            self.notes.append(str(refusal(self._public_url, survey.rivals)))
+            return hold_all(steps)
+        return steps
 
     async def look(self, survey: Survey) -> None:
         """Record a look at Linq that an `apply` does not follow."""
         await self._looked(survey.plan(self._clock()))
+
+    async def confirm(self, survey: Survey, released: Collection[str]) -> None:
+        """Record that no more looks are needed for those of the `released` lines that Linq does not list."""
+        steps = [step for step in survey.plan(self._clock()) if step.is_unlisted and step.line in released]
+        await self._looks.agree([str(step.subscription_id) for step in steps], LOOKS)
 
     async def apply(
         self,
@@ -105,22 +123,35 @@ class Reconciler:
         only: Callable[[Step], bool] = lambda _: True,
         approval: Approval = Approval.COMMAND,
         on_wait: Callable[[str], None] = log_waiting,
+        *,
+        take_over: bool = False,
     ) -> list[AppliedStep]:
         """Carry out the steps to the desired state, or those of them that `only` selects and `approval` allows.
 
         A step that fails does not stop the others; `on_done` is called with each finished one, and `on_wait` if another
-        run holds the lock. Raises as `survey`, and
+        run holds the lock. `take_over` replaces also what another relay may have made. Raises as `survey`, and
 
         Raises:
             StoreError: another run has held the lock for too long.
+            AnotherRelay: subscriptions may be another relay's, and are not to be taken over.
         """
         async with self._keyring.exclusively(on_wait):
-            survey = await self.survey()
+            survey = await self._survey_to_change(take_over=take_over)
             steps = survey.plan(self._clock())
-            steps = hold_back(steps, await self._looked(steps), approval)
+            is_told = approval is Approval.TOLD
+            looks = await self._looks.counts() if is_told else await self._looked(steps)
+            steps = hold_back(steps, looks, approval)
             results = await self.carry_out(survey.desired, [step for step in steps if only(step)], on_done)
-            await self._tidy(survey, results)
+            await self.tidy(survey, results)
         return results
+
+    async def _survey_to_change(self, *, take_over: bool = False) -> Survey:
+        """Return a survey whose steps may be carried out. The owner tag is stored before a URL has it."""
+        await self._keyring.make_owner_tag()
+        survey = await self.survey()
+        if survey.rivals and not take_over:
+            raise refusal(self._public_url, survey.rivals)
+        return survey
 
     async def _looked(self, steps: Sequence[Step]) -> dict[str, int]:
         return await self._looks.record({str(step.subscription_id) for step in steps if needs_looks(step)})
@@ -157,7 +188,7 @@ class Reconciler:
             StoreError: one of `lines` has no secret that could be rotated.
         """
         async with self._keyring.exclusively(on_wait):
-            survey = await self.survey()
+            survey = await self._survey_to_change()
             owners = survey.desired.owners if lines is None else lines
             until = self._clock() + overlap
             steps = make_rotation(survey.desired, survey.existing, survey.secrets, owners, until)
@@ -198,7 +229,8 @@ class Reconciler:
                     await self._create(desired, step)
                 case Action.UPDATE:
                     events = desired.events_of(step.line) | step.retained
-                    await self._api.update(str(step.subscription_id), sorted(events), step.line)
+                    url = step.target_url if step.is_moved else None
+                    await self._api.update(str(step.subscription_id), sorted(events), step.line, url)
                 case Action.RETIRE:
                     await self._keyring.retire(str(step.subscription_id), step.retire_at or self._clock())
                 case Action.DELETE:
@@ -238,7 +270,8 @@ class Reconciler:
         owner = step.line or "the account"
         raise StoreError(f"Redis did not take the secret of {owner}; the next apply replaces this subscription")
 
-    async def _tidy(self, survey: Survey, results: Sequence[AppliedStep]) -> None:
+    async def tidy(self, survey: Survey, results: Sequence[AppliedStep]) -> None:
+        """Let go of the secrets of subscriptions that are gone from Linq."""
         at_linq = {subscription.id for subscription in survey.existing}
         at_linq -= {
             str(done.step.subscription_id) for done in results if done.step.action is Action.DELETE and not done.error
@@ -248,34 +281,6 @@ class Reconciler:
             await self._keyring.tidy(gone, self._clock())
         except REDIS_ERRORS as error:
             log.warning("keyring.cleanup_failed", error=str(error), note="the next run removes them")
-
-    async def _secrets(self) -> tuple[list[KeyRecord], list[str]]:
-        """Return the stored secrets that can be used, and the ids of those that are broken.
-
-        Raises:
-            StoreError: another key is needed. Replacing these secrets would take valid ones away from an ingress that
-                has the key.
-        """
-        records, broken = await self._keyring.read()
-        usable: list[KeyRecord] = []
-        closed: list[UnusableRecord] = []
-        for record in records:
-            try:
-                self._keyring.open(record)
-            except UnusableRecord as error:
-                (closed if error.wrong_key else broken).append(error)
-            else:
-                usable.append(record)
-        if closed:
-            owners = ", ".join(sorted({error.owner for error in closed}))
-            raise StoreError(
-                f"the stored secrets of {owners} were encrypted with another RELAY_SECRET_KEY: use that key, or give "
-                "it in RELAY_SECRET_KEY_OLD, in every ingress, worker and bootstrap (deploy/docs/linq.md, Changing "
-                "RELAY_SECRET_KEY)"
-            )
-        for bad in broken:
-            log.warning("keyring.error", message=str(bad), line=bad.owner, subscription=bad.subscription_id)
-        return usable, [bad.subscription_id for bad in broken]
 
 
 def _must_wait(step: Step, desired: DesiredState, failed: Collection[str | None]) -> bool:

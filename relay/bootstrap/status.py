@@ -15,16 +15,18 @@ from relay.core.durations import format_duration
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from relay.bootstrap.ownership.rivals import Rival
     from relay.bootstrap.plan import Step
     from relay.store.keyring.last_seen import LastEvent
 
-KINDS = ("missing", "changed", "inactive", "extra", "silent", "malformed", "foreign")
+KINDS = ("missing", "changed", "inactive", "extra", "rival", "silent", "malformed", "foreign")
 """The kinds of difference that a check counts:
 
 missing     owners (lines, the account, v2) without a subscription that can be used
 changed     subscriptions that have other events, another line filter or perhaps another secret than they should
 inactive    subscriptions that a user, or Linq, switched off
 extra       subscriptions of ours that should not be there (duplicates, lines that are gone)
+rival       subscriptions under our URL that may be another relay's; nothing is changed until that is settled
 silent      lines (and v2) that had events before, and none for `[linq] silent_after`
 malformed   subscriptions under our URL at which no event can be accepted, and numbers that are not E.164; never touched
 foreign     subscriptions of others that get the same events; for information, never touched
@@ -62,6 +64,10 @@ class Surveyed(Protocol):
         """Faults at Linq to be corrected by hand."""
 
     @property
+    def rivals(self) -> Sequence[Rival]:
+        """The subscriptions under our URL that may be another relay's."""
+
+    @property
     def foreign(self) -> int:
         """The number of subscriptions of others that get the same events."""
 
@@ -97,12 +103,15 @@ def statuses(survey: Surveyed, last_seen: Mapping[str, LastEvent], now: float, s
     `now` and `silent_after` are (Unix) seconds.
     """
     steps, active = survey.plan(now), survey.active
+    rivals = {rival.owner: rival for rival in survey.rivals}
     rows = []
     for owner in survey.owners:
         last = last_seen.get(owner)
         own = [step for step in steps if step.owner == owner]
         used = next((step for step in own if step.action in {Action.KEEP, Action.UPDATE}), None)
         main = used or next(step for step in own if step.action is Action.CREATE)
+        if main.action is Action.CREATE and owner in rivals:
+            continue  # the rival's row says more
         silence = _silence(owner, last, now, silent_after)
         rows.append(
             Status(
@@ -116,19 +125,24 @@ def statuses(survey: Surveyed, last_seen: Mapping[str, LastEvent], now: float, s
                 state=silence or "ok" if main.action is Action.KEEP else main.reason,
             )
         )
+    rows += [_not_ours(rival.owner, rival.subscription_id, rival.what, rival.is_active) for rival in survey.rivals]
     return rows + [
-        Status(
-            owner=odd.owner,
-            generation=None,
-            subscription_id=odd.subscription_id,
-            is_active=odd.is_active,
-            last_event_ms=None,
-            last_generation=None,
-            retiring=0,
-            state=f"malformed: {odd.what}",
-        )
-        for odd in survey.malformed
+        _not_ours(odd.owner, odd.subscription_id, f"malformed: {odd.what}", odd.is_active) for odd in survey.malformed
     ]
+
+
+def _not_ours(owner: str, subscription_id: str | None, state: str, is_active: bool) -> Status:  # noqa: FBT001
+    """Return the row of a subscription or a number that is not provably ours."""
+    return Status(
+        owner=owner,
+        generation=None,
+        subscription_id=subscription_id,
+        is_active=is_active,
+        last_event_ms=None,
+        last_generation=None,
+        retiring=0,
+        state=state,
+    )
 
 
 def differences(
@@ -137,6 +151,7 @@ def differences(
     """Count the differences of each of `KINDS`."""
     found = Counter(_kind(step) for step in survey.plan(now))
     found["silent"] = sum(bool(_silence(owner, last_seen.get(owner), now, silent_after)) for owner in survey.owners)
+    found["rival"] = len(survey.rivals)
     found["malformed"] = len(survey.malformed)
     found["foreign"] = survey.foreign
     return {kind: found[kind] for kind in KINDS}

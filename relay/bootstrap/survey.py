@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay.bootstrap.ownership.rivals import Rival, rivals_of
 from relay.bootstrap.plan import DesiredState, Step, make_plan
 from relay.bootstrap.status import Malformed
 from relay.core.event import Dialect, owner_of
@@ -55,6 +56,12 @@ class Survey:
                 for number in self.desired.unreadable
             ),
         ]
+
+    @property
+    def rivals(self) -> list[Rival]:
+        """The subscriptions under our URL that may be another relay's."""
+        held = {*(record.subscription_id for record in self.secrets), *self.unusable}
+        return rivals_of(self.desired.public_url, self.desired.tag, self.existing, held)
 
     @property
     def foreign(self) -> int:

@@ -32,6 +32,7 @@ from relay.store.driver.lock import log_waiting
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
+    from relay.bootstrap.ownership.rivals import Rival
     from relay.bootstrap.status import Malformed
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
@@ -102,6 +103,11 @@ class V2Survey:
         return list(malformed_subscriptions(self.desired.public_url, rows))
 
     @property
+    def rivals(self) -> list[Rival]:
+        """None: the secret of v2's subscription is our choice, so nothing is lost with another relay's."""
+        return []
+
+    @property
     def foreign(self) -> int:
         """The number of subscriptions of others that get the same events."""
         others = [each for each in self.existing if not is_our_v2_url(self.desired.public_url, each.webhook_url)]
@@ -131,7 +137,7 @@ class V2Reconciler:
         self.notes = [f"subscription {odd.subscription_id}: {odd.what}" for odd in survey.malformed]
         return survey
 
-    async def plan(self) -> list[Step]:
+    async def plan(self, *, take_over: bool = False) -> list[Step]:  # noqa: ARG002  v2 has no rivals
         """Return the steps that `apply` would take; change nothing. Raises as `survey`."""
         return hold_back((await self.survey()).plan(), await self._looks.counts(), Approval.COMMAND)
 
@@ -144,6 +150,8 @@ class V2Reconciler:
         on_done: Callable[[AppliedStep], None],
         approval: Approval = Approval.COMMAND,
         on_wait: Callable[[str], None] = log_waiting,
+        *,
+        take_over: bool = False,  # noqa: ARG002  v2 has no rivals
     ) -> list[AppliedStep]:
         """Carry out the steps to the desired state that `approval` allows.
 

@@ -85,6 +85,7 @@ def attempt_summary(found: FoundAttempt) -> dict[str, Any]:
         "probe": attempt.is_probe,
         "replay": attempt.is_replay and not attempt.is_test,
         "test": attempt.is_test,
+        "shape": attempt.shape,
         "began_at": attempt.at_ms,
         "ms": attempt.took_ms,
         "outcome": attempt.outcome,

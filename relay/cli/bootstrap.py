@@ -17,6 +17,7 @@ from relay.bootstrap.plan import Action, Step
 from relay.bootstrap.reconcile import AppliedStep
 from relay.bootstrap.status import KINDS, Status, differences, statuses
 from relay.bootstrap.v2_reconcile import V2_NEEDS
+from relay.cli import bootstrap_migrate, bootstrap_ownership
 from relay.cli.bootstrap_view import (
     OldKey,
     end_on,
@@ -53,6 +54,11 @@ if TYPE_CHECKING:
 
 CHANGES_PENDING = 2
 
+TakeOverOption = Annotated[
+    bool,
+    typer.Option("--take-over", help="Also replace subscriptions under this public URL that another relay made."),
+]
+
 app = commands(
     "Plan, apply, rotate and check the webhook subscriptions at Linq.",
     examples=("relay bootstrap plan", "relay bootstrap apply"),
@@ -67,10 +73,11 @@ def plan(
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 2 if changes are pending.")
     ] = False,
+    take_over: TakeOverOption = False,
     view: View,
 ) -> None:
     """Show what apply would change at Linq; change nothing."""
-    planned = run(_plan())
+    planned = run(_plan(take_over=take_over))
     steps = planned.found
     pending = [step for step in steps if step.action not in {Action.KEEP, Action.HOLD}]
     held = len([step for step in steps if step.action is Action.HOLD])
@@ -89,7 +96,7 @@ def plan(
             (step.owner, step.action.value, step.generation or None, step.target_url, step.reason) for step in steps
         ]
         print_table("Plan", columns, rows, view)
-        held_back = f" {counted(held, 'deletion')} held back." if held else ""
+        held_back = f" {counted(held, 'step')} held back." if held else ""
         say((f"{counted(len(pending), 'change')} pending." if pending else "No changes.") + held_back)
     say_notes(planned.notes)
     end_on(planned.troubles)
@@ -104,17 +111,19 @@ def apply(
         bool,
         typer.Option("--allow-delete", help="Also delete the subscriptions of lines that Linq's list lacks, at once."),
     ] = False,
+    take_over: TakeOverOption = False,
     json: JsonOption = False,
 ) -> None:
     """Create, update and delete the relay's subscriptions at Linq; exit code 1 if a step failed.
 
     A line that Linq no longer lists keeps its subscription until three runs, or checks of a worker, agree. `relay
-    bootstrap plan` shows what is held back.
+    bootstrap plan` shows what is held back. If subscriptions under this public URL may be another relay's, nothing is
+    changed.
     """
     approval = Approval.DELETIONS if allow_delete else Approval.COMMAND
     report = reporter(json=json)
     with error_reports(environment_with_secrets(), "bootstrap"):
-        results, old_key = run(_apply(report, approval))
+        results, old_key = run(_apply(report, approval, take_over=take_over))
     print_result(results, json=json, old_key=old_key)
 
 
@@ -170,17 +179,38 @@ def status(*, view: View) -> None:
         raise typer.Exit(1)
 
 
-async def _plan() -> FromBoth[Step]:
-    async with _account() as (settings, redis, config):
-        return await plan_both(settings, redis, config)
+command(app, examples=("relay bootstrap prune", "relay bootstrap prune --yes"), view=("wide", "json"))(
+    bootstrap_ownership.prune
+)
+command(
+    app,
+    examples=(
+        "relay bootstrap adopt 550e8400-e29b-41d4-a716-446655440000 --secret-file linq.secret",
+        "printenv OLD_SECRET | relay bootstrap adopt 550e8400-e29b-41d4-a716-446655440000 --line +16465550123",
+    ),
+)(bootstrap_ownership.adopt)
 
 
-async def _apply(report: Callable[[AppliedStep], None], approval: Approval) -> tuple[FromBoth[AppliedStep], OldKey]:
-    async with _account() as (settings, redis, config):
-        await record(redis, "bootstrap apply", "Linq")
+command(
+    app,
+    examples=("relay bootstrap migrate --for 24h", "relay bootstrap migrate --for 24h --yes"),
+    view=("wide", "json"),
+)(bootstrap_migrate.migrate)
+
+
+async def _plan(*, take_over: bool) -> FromBoth[Step]:
+    async with opened() as (settings, redis, config):
+        return await plan_both(settings, redis, config, take_over=take_over)
+
+
+async def _apply(
+    report: Callable[[AppliedStep], None], approval: Approval, *, take_over: bool
+) -> tuple[FromBoth[AppliedStep], OldKey]:
+    async with opened() as (settings, redis, config):
+        await record(redis, "bootstrap apply", "Linq, taking over" if take_over else "Linq")
         keyring = open_keyring(settings, redis)
         before, stored_before = await keyring.key_use(), await _stored_of_older_keys(settings, redis)
-        results = await apply_both(settings, redis, config, report, approval, say_waiting)
+        results = await apply_both(settings, redis, config, report, approval, say_waiting, take_over=take_over)
         after, stored_after = await keyring.key_use(), await _stored_of_older_keys(settings, redis)
         encrypted_again = len(before.older & after.current) + stored_before - stored_after
         return results, OldKey.of(settings, len(after.older) + stored_after, encrypted_again)
@@ -195,8 +225,11 @@ async def _stored_of_older_keys(settings: Settings, redis: Redis) -> int:
 async def _rotate(
     lines: list[str] | None, overlap: float | None, report: Callable[[AppliedStep], None]
 ) -> FromBoth[AppliedStep]:
-    async with _account() as (settings, redis, config):
-        settings.require(*NEEDS, because="only the secrets of the v3 API are rotated")
+    async with opened() as (settings, redis, config):
+        settings.require(
+            *NEEDS,
+            because="only v3's secrets are rotated; for v2, change LINQ_V2_WEBHOOK_SECRET",
+        )
         async with open_reconciler(settings, redis, config) as reconciler:
             overlap = config.linq.rotate_overlap if overlap is None else overlap
             await record(redis, "bootstrap rotate", ", ".join(lines) if lines else "every line")
@@ -204,7 +237,7 @@ async def _rotate(
 
 
 async def _status() -> tuple[list[Status], dict[str, int], FromBoth[Surveyed], OldKey]:
-    async with _account() as (settings, redis, config):
+    async with opened() as (settings, redis, config):
         older = len((await open_keyring(settings, redis).key_use()).older)
         old_key = OldKey.of(settings, older + await _stored_of_older_keys(settings, redis))
         surveys = await survey_both(settings, redis, config)
@@ -215,7 +248,7 @@ async def _status() -> tuple[list[Status], dict[str, int], FromBoth[Surveyed], O
 
 
 @asynccontextmanager
-async def _account() -> AsyncIterator[tuple[Settings, Redis, RelayConfig]]:
+async def opened() -> AsyncIterator[tuple[Settings, Redis, RelayConfig]]:
     """Yield the settings, Redis and relay.toml."""
     settings = _load()
     config = read_config(settings.relay_config)

@@ -10,15 +10,19 @@ from relay.cli.command import command, commands
 from relay.cli.output import View, print_json, print_table, say
 from relay.config.file import load_config
 from relay.config.settings import Settings
+from relay.core.config.pairs.replies import double_reply_warnings
 from relay.core.config.topics import Topic
 from relay.core.durations import format_duration
 from relay.core.errors import ConfigError
 from relay.core.event import Dialect
 from relay.core.masked_url import masked_url
-from relay.linq.payloads.event_types import unknown_patterns
+from relay.core.patterns import matches
+from relay.linq.payloads.event_types import SENT_TWICE, unknown_patterns
 
 if TYPE_CHECKING:
-    from relay.core.config.relay_toml import RelayConfig
+    from collections.abc import Sequence
+
+    from relay.core.config.relay_toml import RelayConfig, Subscription
 
 app = commands()
 
@@ -26,7 +30,8 @@ app = commands()
 @command(app, examples=("relay check", "RELAY_CONFIG=next.toml relay check --json"), view=("wide", "json"))
 def check(*, view: View) -> None:
     """Check relay.toml; exit code 2 if it cannot be used, with every mistake and its place."""
-    path = Settings.load().relay_config
+    settings = Settings.load()
+    path = settings.relay_config
     try:
         config = load_config(path).config
     except ConfigError as error:
@@ -34,7 +39,8 @@ def check(*, view: View) -> None:
             raise
         print_json({"ok": False, "problems": [{"place": p.place, "message": p.message} for p in error.problems]})
         raise typer.Exit(2) from None
-    warnings = _warnings(config)
+    is_v2_alone = bool(settings.linq_v2_token) and not settings.linq_api_v3_api_key
+    warnings = [*_warnings(config), *([] if is_v2_alone else _twice(config))]
     if view.json:
         print_json(
             {
@@ -59,7 +65,10 @@ def check(*, view: View) -> None:
             )
             for each in config.subscriptions
         ]
-        print_table("Push subscriptions", ("name", "topic", "team", "url", "retry after"), subscriptions, view)
+        columns = ("name", "topic", "team", "url", "retry after")
+        print_table("Push subscriptions", columns, subscriptions, view)
+    if config.shadows:
+        print_table("Shadows", ("name", "shadow of"), config.shadows.items(), view)
     if config.teams:
         teams = [
             (each.name, ", ".join(each.topics), each.contact, ", ".join(each.egress or ())) for each in config.teams
@@ -89,7 +98,32 @@ def _warnings(config: RelayConfig) -> list[str]:
         for each in config.subscriptions
         if not each.verify_tls
     ]
-    return warnings
+    if config.linq.v2 is not None:
+        warnings += [
+            f'subscription {each.name}: shape = "{each.shape}" does not translate events of the v2 API: it gets '
+            "them as Linq sent them, with Relay-Shape: untranslated"
+            for each in config.subscriptions
+            if each.shape is not None
+        ]
+    return warnings + double_reply_warnings(config)
+
+
+def _twice(config: RelayConfig) -> list[str]:
+    """Return a warning for each topic that has the same message through both APIs, to be told apart nowhere."""
+    if config.linq.v2 is None:
+        return []
+    return [
+        f'topic {topic.name}: with [linq.v2] it has each message twice, by v3 and by v2; set api = "v3" or "v2" on it, '
+        "or on each of its subscriptions"
+        for topic in config.topics
+        if topic.api is None
+        and any(matches(pattern, event_type) for pattern in topic.events for event_type in SENT_TWICE)
+        and not _are_told_apart(config.subscriptions_by_topic.get(topic.name, ()))
+    ]
+
+
+def _are_told_apart(subscriptions: Sequence[Subscription]) -> bool:
+    return bool(subscriptions) and all(each.api is not None for each in subscriptions)
 
 
 def _lines(topic: Topic) -> str:
@@ -97,10 +131,4 @@ def _lines(topic: Topic) -> str:
 
 
 def _conditions(topic: Topic) -> str:
-    conditions = {
-        "direction": topic.direction,
-        "service": "/".join(topic.service) if topic.service else None,
-        "is_group": topic.is_group,
-        "freshness": topic.freshness,
-    }
-    return ", ".join(f"{name} = {value}" for name, value in conditions.items() if value is not None)
+    return ", ".join(f"{condition.name} = {condition.wanted}" for condition in topic.conditions)

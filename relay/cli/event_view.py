@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import typer
-
 from relay.cli import terminal
 from relay.cli.attempts import attempt_summary
 from relay.cli.output import View, counted, printable, say
+from relay.cli.sections import row, title, wrapped
 from relay.core.durations import format_duration
 from relay.core.event import Freshness
 from relay.services.topics.events import EventStory
@@ -24,7 +22,6 @@ from relay.services.topics.history.view import EventView
 from relay.store.lanes.attempt_log import FoundAttempt
 from relay.store.topics.record import Proof
 
-_LABEL = 10  # columns
 _PROOFS = {
     Proof.URL: "proved by the URL",
     Proof.PAYLOAD: "named in the payload",
@@ -45,31 +42,31 @@ def print_story(story: EventStory, view: View, *, body: bool) -> None:
     event = story.event
     say(f"Event {event.id}", bold=True)
     for label, text in _event_rows(event, story.receipt, view):
-        _row(label, text)
-    _title("Topics")
+        row(label, text)
+    title("Topics")
     width = max((len(part.topic) for part in story.topics), default=0)
     for part in story.topics:
         text = f"routed {view.time(part.routed_ms)}  {part.entry}" if part.entry else "; ".join(part.why_not)
-        _row(part.topic, text if part.entry else f"no: {text}", width)
-    _title("Push subscriptions")
+        row(part.topic, text if part.entry else f"no: {text}", width)
+    title("Push subscriptions")
     for push in story.push:
         _print_push(push, view)
     _none_of(story.push)
-    _title("Pull groups")
+    title("Pull groups")
     names = {f"{pull.group} of {pull.topic}": pull for pull in story.pull}
     for name, pull in names.items():
-        _row(name, _pull_text(pull), max(map(len, names)))
+        row(name, _pull_text(pull), max(map(len, names)))
     _none_of(story.pull)
     if event.chat:
-        _title(f"Chat {event.chat}")
+        title(f"Chat {event.chat}")
         for label, neighbour in (("previous", story.chat.previous), ("next", story.chat.next)):
-            _row(label, _neighbour_text(neighbour))
+            row(label, _neighbour_text(neighbour))
     if body:
-        _title("Body")
+        title("Body")
         say(f"  {event.body}")
     for note in story.notes:
         say("")
-        _wrapped(note, "", "")
+        wrapped(note, "", "")
 
 
 def _event_rows(event: EventView, receipt: Receipt, view: View) -> list[tuple[str, str]]:
@@ -112,9 +109,9 @@ def _print_push(part: PushPart, view: View) -> None:
         due = "due " if part.due_ms < time.time() * 1000 else ""  # a breaker, a pause or a limit can hold it up
         state += f", next attempt {due}{view.time(part.due_ms)}"
     painted = terminal.paint(printable(part.subscription), fg=_COLOURS.get(part.state), bold=True)
-    _wrapped(f"{part.subscription} of {part.topic}: {state}", "  ", "    ", lead=(part.subscription, painted))
+    wrapped(f"{part.subscription} of {part.topic}: {state}", "  ", "    ", lead=(part.subscription, painted))
     for note in part.notes:
-        _wrapped(note, "    * ", "      ")
+        wrapped(note, "    * ", "      ")
     for found in part.attempts:
         _print_attempt(found, view)
 
@@ -147,29 +144,6 @@ def _neighbour_text(neighbour: Neighbour | None) -> str:
 def _none_of(parts: Sequence[object]) -> None:
     if not parts:
         say("  none")
-
-
-def _title(text: str) -> None:
-    say("")
-    say(text, bold=True)
-
-
-def _row(label: str, text: str, width: int = _LABEL) -> None:
-    lead = label.ljust(max(width, _LABEL))
-    painted = terminal.paint(printable(lead), dim=True)
-    _wrapped(f"{lead}  {text}", "  ", " " * (len(lead) + 4), lead=(lead, painted))
-
-
-def _wrapped(text: str, first: str, rest: str, lead: tuple[str, str] | None = None) -> None:
-    """Print text, in lines of the terminal's width if there is one; `lead` is its beginning, and the same in colour."""
-    lines = [first + printable(text)]
-    if terminal.is_terminal():
-        lines = textwrap.wrap(
-            printable(text), terminal.width(), initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
-        )
-    if lead is not None and lines and lines[0].startswith(first + printable(lead[0])):
-        lines[0] = first + lead[1] + lines[0][len(first + printable(lead[0])) :]
-    typer.echo("\n".join(lines))
 
 
 def _shortened(text: str) -> str:

@@ -16,10 +16,12 @@ from relay.cli.output import View, print_fields, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
 from relay.config.settings import Settings
+from relay.core.conditions.content import Content
 from relay.core.config.relay_toml import RelayConfig
 from relay.core.errors import RelayError, SettingsError, Unparsable
 from relay.core.event import Dialect, Event
 from relay.core.json_text import parse_json
+from relay.linq.payloads.content import BodyContent
 from relay.linq.payloads.decode import decode
 from relay.process.event_loop import run
 from relay.services.context import open_context
@@ -50,14 +52,19 @@ def explain(
     The state of subscriptions, and the pull subscribers, are read from Redis; without it, they are left out.
     """
     config = read_config(Settings.load().relay_config)
-    event = _event(file, checked_line(line))
-    found = run(_explain(config, event))
+    event, content = _event(file, checked_line(line))
+    found = run(_explain(config, event, content))
     verdicts = found.topics
     if view.json:
         print_json(
             {
                 "event": _fields(event),
                 "topics": found.matching,
+                "conditions": {
+                    name: [asdict(each) for each in verdict.conditions]
+                    for name, verdict in verdicts.items()
+                    if verdict.conditions
+                },
                 "not": {name: verdict.why_not for name, verdict in verdicts.items() if verdict.why_not},
                 "subscriptions": [asdict(receiver) for receiver in found.receivers],
                 "redis_error": found.redis_error,
@@ -67,6 +74,15 @@ def explain(
     print_fields("Event", _fields(event), view)
     rows = [(name, verdict.answer, "; ".join(verdict.why_not)) for name, verdict in verdicts.items()]
     print_table("Topics", ("topic", "matches", "why not"), rows, view)
+    conditions = [
+        (name, each.condition, each.wanted, "yes" if each.holds else "no", each.why_not)
+        for name, verdict in verdicts.items()
+        for each in verdict.conditions
+    ]
+    if conditions:
+        print_table(
+            "Conditions of these topics", ("topic", "condition", "wanted", "holds", "why not"), conditions, view
+        )
     columns = ("subscription", "topic", "kind", "receives it", "to", "state", "why not")
     cells = [(*list(asdict(each).values())[:-1], "; ".join(each.why_not)) for each in found.receivers]
     print_table("Subscriptions of these topics", columns, cells, view)
@@ -77,20 +93,20 @@ def explain(
         say(f"States and pull subscribers are not shown, {why}", fg="yellow")
 
 
-async def _explain(config: RelayConfig, event: Event) -> Explanation:
+async def _explain(config: RelayConfig, event: Event, content: Content) -> Explanation:
     try:
         settings = load_settings()
     except SettingsError as error:
-        return by_rules(config, cli_principal(), event, redis_error="; ".join(map(str, error.problems)))
+        return by_rules(config, cli_principal(), event, content, redis_error="; ".join(map(str, error.problems)))
     try:
         async with open_context(settings) as context:
-            return await explain_event(context, cli_principal(), event, is_exact=True)
+            return await explain_event(context, cli_principal(), event, content, is_exact=True)
     except REDIS_ERRORS as error:
-        return by_rules(config, cli_principal(), event, redis_error=describe(error))
+        return by_rules(config, cli_principal(), event, content, redis_error=describe(error))
 
 
-def _event(file: Path, line: str | None) -> Event:
-    """Return the event in a file.
+def _event(file: Path, line: str | None) -> tuple[Event, Content]:
+    """Return the event in a file, and its content.
 
     Raises:
         RelayError: the file cannot be read, or is not an event.
@@ -106,7 +122,7 @@ def _event(file: Path, line: str | None) -> Event:
         raise RelayError(f"{file}: not an event: Linq's events are JSON objects")
     dialect = Dialect.V2 if envelope.get("api_version") == "v2" else Dialect.V3
     try:
-        return decode(dialect, body, line).event
+        return decode(dialect, body, line).event, BodyContent(body)
     except Unparsable as error:
         raise RelayError(f"{file}: not an event: {error}") from None
 

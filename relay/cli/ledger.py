@@ -25,7 +25,7 @@ _REPLAYS = {
     "replayed": "dead letters that were sent again (counted in routed already)",
     "history": "events that relay replay sent again, in addition to the routed ones",
 }
-_RARE = ("filtered", "dropped", "discarded", "repeated", "lost", *_REPLAYS)
+_RARE = ("shadow_of", "filtered", "dropped", "discarded", "repeated", "lost", *_REPLAYS)
 """Columns that are shown if one of their numbers is not 0."""
 
 _LABELS = {
@@ -73,7 +73,8 @@ def _print(books: Books, view: View) -> None:
         (*(row[name] for name in columns), "yes" if lane.balances else "NO")
         for row, lane in zip(counts, lanes, strict=True)
     ]
-    print_table("Subscriptions", (*columns, "balances"), rows, view)
+    titles = (name.replace("_", " ") for name in columns)
+    print_table("Subscriptions", (*titles, "balances"), rows, view)
     for name, meaning in _REPLAYS.items():
         if name in columns:
             say(f"{name}: {meaning}")

@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -41,6 +41,7 @@ class Wanted:
     seconds: float | None
     most: int | None
     as_json: bool
+    shape: str | None
 
 
 @command(
@@ -72,6 +73,10 @@ def listen(
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time for each POST.")] = 10.0,
     duration: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End after this time: 10m.")] = None,
     count: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="End after this many events.")] = None,
+    shape: Annotated[
+        Literal["2025-01-01", "2026-02-03"] | None,
+        typer.Option(metavar="VERSION", help="POST in this version of Linq's payloads: 2025-01-01 or 2026-02-03."),
+    ] = None,
     print_secret: Annotated[
         bool, typer.Option("--print-secret", help="Print the secret that signs the POSTs, and end.")
     ] = False,
@@ -92,6 +97,7 @@ def listen(
         _seconds(duration),
         count,
         json,
+        shape,
     )
     if print_secret:
         typer.echo(run(_secret(wanted)))
@@ -112,7 +118,9 @@ async def _listen(wanted: Wanted) -> None:
         tell(f'the events of "{wanted.topic}" at {wanted.access.base}')
         if wanted.forward is not None:
             secret = await api.get("/me/listen-secret")
-            forward = Forward(api.http, wanted.forward, SigningSecret(secret["secret"]), wanted.topic, wanted.timeout)
+            forward = Forward(
+                api.http, wanted.forward, SigningSecret(secret["secret"]), wanted.topic, wanted.timeout, wanted.shape
+            )
             tell(f"go to {wanted.forward}, signed with the secret that --print-secret shows")
         session = Session(api, wanted.topic, wanted.query, forward, as_json=wanted.as_json)
         keys = stack.enter_context(pressed_keys())

@@ -39,7 +39,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The subscript
 
 @command(app, "list", examples=("relay subscriptions list", "relay subscriptions list --json"))
 def list_(*, via: Via, view: View) -> None:
-    """Show whether each subscription delivers, and why not; exit code 1 if one does not."""
+    """Show whether each subscription delivers, and why not; exit code 1 if one does not, unless it is a shadow."""
     rows = run(_rows(via.remote()))
     if view.json:
         print_json([_summary(row) for row in rows])
@@ -47,7 +47,7 @@ def list_(*, via: Via, view: View) -> None:
         counts = ["waiting", "retrying", "dead", *(["discarded"] if any(row.discarded for row in rows) else [])]
         columns = ("subscription", "state", *counts, "last success", "since", "next probe", "why")
         print_table("Push subscriptions", columns, [_cells(row, counts, view) for row in rows], view)
-    if not all(row.state.is_good for row in rows):
+    if any(row.needs_operator for row in rows):
         raise typer.Exit(1)
 
 
@@ -91,7 +91,8 @@ def drop(
 
 def _cells(row: SubscriptionState, counts: Sequence[str], view: View) -> tuple[object, ...]:
     times = map(view.time, (row.last_success_ms, row.since_ms, row.next_probe_ms))
-    why = "; ".join(filter(None, (row.why, _NEXT.get(row.state, "").format(name=row.name))))
+    shadows = f"shadow of {row.shadow_of}" if row.shadow_of else ""
+    why = "; ".join(filter(None, (shadows, row.why, _NEXT.get(row.state, "").format(name=row.name))))
     return row.name, row.state, *(getattr(row, count) for count in counts), *times, why
 
 
@@ -107,6 +108,7 @@ def _summary(row: SubscriptionState) -> dict[str, Any]:
         "since_ms": row.since_ms,
         "next_probe_ms": row.next_probe_ms,
         "why": row.why,
+        "shadow_of": row.shadow_of,
     }
 
 

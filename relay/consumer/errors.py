@@ -1,6 +1,7 @@
 """Errors of a consumer, and which errors of Redis are waited out.
 
-ConsumerError        Redis refuses the credentials or a command, or a key was overwritten; trying again cannot help
+ConsumerError        Redis refuses the credentials or a command, its certificate is not trusted, or a key was
+                     overwritten; trying again cannot help
   UnknownTopic       the relay has no such topic
 """
 
@@ -27,6 +28,15 @@ UNAVAILABLE = (RedisError, OSError, TimeoutError)
 
 _REFUSED = (AuthenticationError, AuthenticationWrongNumberOfArgsError, AuthorizationError, NoPermissionError)
 _SENTINEL_REFUSES = "AuthenticationError("  # redis-py puts the errors of the Sentinels into the text of its own
+_EXPLAINED = {
+    "CERTIFICATE_VERIFY_FAILED": (
+        "the certificate of Redis is not trusted: {text}; `ssl_ca_certs=FILE` in the URL names its authority"
+    ),
+    "WRONGTYPE": (
+        "{stream} is not a stream: another client has overwritten a key of the relay ({text}); `TYPE {stream}` in "
+        "redis-cli shows it, `relay doctor` how to repair it"
+    ),
+}
 _CODE = re.compile(r"[A-Z]{2,}\b")  # ERR, the code of wrong commands, is removed by redis-py
 _FINAL_CODES = ("WRONGTYPE", "NOPERM", "NOAUTH", "WRONGPASS", "CROSSSLOT", "NOSCRIPT", "NOPROTO")
 _PASSING = ("max number of clients", "Redis is loading", "caught error")
@@ -71,11 +81,9 @@ def final_error(error: Exception, stream: str, refused: str = "") -> Exception |
     if is_refused(error):
         where = f" ({refused}; `relay acl` prints the rights that a team needs)" if refused else ""
         return ConsumerError(f"Redis refuses this consumer: {text}{where}")
-    if "WRONGTYPE" in text:
-        return ConsumerError(
-            f"{stream} is not a stream: another client has overwritten a key of the relay ({text}); "
-            f"`TYPE {stream}` in redis-cli shows it, `relay doctor` how to repair it"
-        )
+    for sign, explanation in _EXPLAINED.items():
+        if sign in text:
+            return ConsumerError(explanation.format(stream=stream, text=text))
     if type(error) is not ResponseError or any(passing in text for passing in _PASSING):
         return None
     code = _CODE.match(text)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from .base import LOOK
 from .errors import UNAVAILABLE
 from .lanes import Lanes
 
@@ -75,8 +76,13 @@ class Run:
             await self._change()
 
     async def _change(self) -> None:
+        """Wait until there may be something to do; look at times whether the member stops, which wakes nobody."""
         self._changed.clear()
-        await self._changed.wait()
+        look = asyncio.get_running_loop().call_later(LOOK, self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            look.cancel()
 
     def _start(self) -> None:
         while not self._member.is_stopping and (event := self._lanes.start()) is not None:

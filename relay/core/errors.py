@@ -11,6 +11,7 @@
     ├── Unparsable                  valid signature, but not an envelope: quarantined, never refused
     ├── StoreError                  Redis is reachable but unusable (wrong key for an encrypted secret, ...)
     ├── LinqApiError                Linq's API responded with an error, or not at all
+    ├── AnotherRelay                subscriptions at Linq may be another relay's, and nothing was said of taking over
     └── ServiceError                a request that cannot be fulfilled; `web.api` maps each to a status
         ├── NotFound                there is none, or not for who asks
         ├── Forbidden               the right is missing
@@ -116,6 +117,12 @@ class LinqApiError(RelayError):
     """A call to Linq's API failed; the message has Linq's own."""
 
     code = "linq_api"
+
+
+class AnotherRelay(RelayError):
+    """Subscriptions at Linq may be another relay's, and are not to be taken over."""
+
+    code = "another_relay"
 
 
 @dataclass(frozen=True, slots=True)

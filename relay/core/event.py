@@ -25,6 +25,11 @@ class Dialect(StrEnum):
     V3 = "v3"
 
 
+def api_of(version: str) -> Dialect:
+    """Return the API whose payloads have this version."""
+    return Dialect.V2 if version == "v2" else Dialect.V3
+
+
 ACCOUNT = "account"
 """Owner of the v3 subscription that is not bound to a line."""
 
@@ -83,6 +88,13 @@ class Event(NamedTuple):
     created_at: str | None = None
     """Time at which Linq created the event, as Linq wrote it (RFC 3339, up to nanoseconds)."""
     trace_id: str | None = None
+    account: str | None = None
+    """Name of the account whose webhook it is; None without `[[linq.accounts]]`."""
+
+    @property
+    def api(self) -> Dialect:
+        """Webhook API of Linq through which it arrived."""
+        return api_of(self.version)
 
     @property
     def freshness(self) -> Freshness:

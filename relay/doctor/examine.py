@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from redis.exceptions import NoPermissionError
 
 from relay.core.errors import RelayError
+from relay.doctor.event_type_checks import AREA as EVENT_TYPES
+from relay.doctor.event_type_checks import examine_event_types
 from relay.doctor.finding import Finding, State, problem
 from relay.doctor.fleet_checks import AREA as PROCESSES
 from relay.doctor.fleet_checks import examine_fleet
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 
 async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Finding]:
-    """Return the findings of all areas: Redis, the keyring, subscriptions and their endpoints, Linq."""
+    """Return the findings of all areas: Redis, the keyring, subscriptions and their endpoints, event types, Linq."""
     config = loaded.config
     stored = await with_stored(settings, redis, loaded)
     findings = await _errors_as_findings(
@@ -54,6 +56,9 @@ async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Find
         "pull groups", examine_groups(redis, config, user, time.time()), "check Redis: see the findings about it"
     )
     findings += stored.findings + await examine_destinations(stored.loaded)
+    findings += await _errors_as_findings(
+        EVENT_TYPES, examine_event_types(settings, redis, config), "see the findings about Linq and Redis"
+    )
     return findings + await _errors_as_findings(
         LINQ, examine_linq(settings, redis, config, time.time()), "fix the cause, then run: relay bootstrap status"
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
-    from relay.store.topics.topics import GroupReading
+    from relay.store.topics.topics import GroupReading, TopicReading
 
 _LOOK_FOR = 10.0  # seconds for a look at all keys
 
@@ -44,7 +44,25 @@ async def examine_groups(redis: Redis, config: RelayConfig, user: str, now: floa
         what = f"{number} dead letter{'' if number == 1 else 's'}"
         remedy = f"relay dead list --group {name}, then relay dead replay or relay dead drop"
         findings.append(warning(f"pull group {name}", what, remedy))
+    findings += _beside_exclusive(config, groups)
     return [*findings, *await _ghosts(redis, topics, user)]
+
+
+def _beside_exclusive(config: RelayConfig, groups: Sequence[tuple[TopicReading, GroupReading]]) -> list[Finding]:
+    """Return a finding for each pull group beyond the only reader of an exclusive topic.
+
+    Redis lets every client make a group, so the relay cannot refuse it.
+    """
+    findings = []
+    for topic in config.topics:
+        if topic.exclusive:
+            readers = [each.name for each in config.subscriptions_by_topic.get(topic.name, ()) if not each.shadow_of]
+            readers += sorted(group.name for of, group in groups if of.name == topic.name)
+            for name in readers[1:]:
+                what = f'the topic is exclusive, and "{readers[0]}" reads it too: a message may be answered twice'
+                remedy = f"relay groups delete {topic.name}/{name}, or remove `exclusive` from the topic"
+                findings.append(warning(f"pull group {topic.name}/{name}", what, remedy))
+    return findings
 
 
 def _not_read(group: GroupReading, idle_ms: int | None) -> str:

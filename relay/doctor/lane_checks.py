@@ -7,13 +7,15 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from relay.doctor.finding import Finding, ok, problem, warning
+from relay.core.config.pairs.replies import double_reply_warnings
+from relay.doctor.finding import Finding, State, ok, problem, warning
 from relay.net.resolver import Refused, allowed, resolve
 from relay.net.target import Target
 from relay.net.tls import context_for
 from relay.store.driver.client import describe
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.ledger.ledger import Ledger
+from relay.store.shadow_marks import shadows_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,9 +23,13 @@ if TYPE_CHECKING:
     from relay.config.file import Loaded
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import RelayConfig, Subscription
+    from relay.core.delivery.circuit_breaker import OpenBreaker
     from relay.store.driver.client import Redis
+    from relay.store.lanes.suspensions import Pause
+    from relay.store.ledger.ledger import LaneLedger
 
 _TIMEOUT = 5.0  # seconds for a connection
+_REPLIES = "narrow `lines` of one of them, make it a shadow, or remove `replies` from the one that does not answer"
 
 
 async def examine_destinations(loaded: Loaded) -> list[Finding]:
@@ -32,7 +38,14 @@ async def examine_destinations(loaded: Loaded) -> list[Finding]:
         _examine_endpoint(subscription, loaded.endpoints[subscription.name])
         for subscription in loaded.config.subscriptions
     )
-    return list(await asyncio.gather(*checks))
+    findings = await asyncio.gather(*checks)
+    shadows = {f"subscription {name}" for name in loaded.config.shadows}
+    return [
+        warning(each.area, f"a shadow: {each.what}", each.remedy)
+        if each.area in shadows and each.state is State.PROBLEM
+        else each
+        for each in findings
+    ]
 
 
 async def _examine_endpoint(subscription: Subscription, endpoint: Endpoint) -> Finding:
@@ -85,11 +98,16 @@ async def examine_lanes(redis: Redis, config: RelayConfig, unusable: Collection[
     suspensions = Suspensions(redis)
     pauses, breakers = await suspensions.pauses(), await suspensions.open_breakers()
     configured = {subscription.name for subscription in config.subscriptions}
-    findings = []
+    shadows = await shadows_of(redis, config)
+    findings = [warning("replies", what, _REPLIES) for what in double_reply_warnings(config)]
     for lane in await Ledger(redis).lanes():
         name = lane.subscription
         area = f"subscription {name}"
-        if name not in configured and name not in unusable:
+        if name in shadows:
+            findings.append(
+                _shadow(lane, shadows[name], pauses.get(name), breakers.get(name), is_configured=name in configured)
+            )
+        elif name not in configured and name not in unusable:
             what = "not in relay.toml any more; its undelivered events are kept"
             remedy = f"add {name} to relay.toml again; to give them up: relay subscriptions drop {name}"
             findings.append(warning(area, what, remedy))
@@ -98,7 +116,7 @@ async def examine_lanes(redis: Redis, config: RelayConfig, unusable: Collection[
         elif name in breakers:
             what = f"circuit breaker is open: {breakers[name].reason}"
             findings.append(problem(area, what, "fix the endpoint; the relay probes it and then resumes by itself"))
-        if lane.dead:
+        if lane.dead and name not in shadows:
             what = f"{lane.dead} dead letter{'' if lane.dead == 1 else 's'}"
             remedy = f"relay dead list --subscription {name}, then relay dead replay or relay dead drop"
             findings.append(warning(area, what, remedy))
@@ -108,3 +126,15 @@ async def examine_lanes(redis: Redis, config: RelayConfig, unusable: Collection[
             what = "the ledger does not balance: an event was lost or counted twice"
             findings.append(problem(area, what, "please report this bug with the output of: relay ledger --json"))
     return findings
+
+
+def _shadow(
+    lane: LaneLedger, original: str, pause: Pause | None, breaker: OpenBreaker | None, *, is_configured: bool
+) -> Finding:
+    """Return the finding about a shadow: no outcome of it needs anything to be done."""
+    area = f"subscription {lane.subscription}"
+    if not is_configured:
+        return ok(area, f"a removed shadow of {original}; its state is deleted within minutes")
+    state = f"paused: {pause.reason}" if pause else f"circuit breaker is open: {breaker.reason}" if breaker else ""
+    dead = f"{lane.dead} dead letter{'' if lane.dead == 1 else 's'}" if lane.dead else ""
+    return ok(area, "; ".join(filter(None, (f"a shadow of {original}, which raises no alert", state, dead))))

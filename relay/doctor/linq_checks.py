@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.bootstrap.both_apis import V2_ONLY, is_v2_only, missing_settings, survey_both
+from relay.bootstrap.both_apis import (
+    V2_ONLY,
+    doubled,
+    is_v2_only,
+    missing_settings,
+    survey_both,
+    without_v2_events,
+)
 from relay.bootstrap.status import statuses
 from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.store.keyring.last_seen import last_events
@@ -35,6 +42,9 @@ async def examine_linq(settings: Settings, redis: Redis, config: RelayConfig, no
     bad += [_finding(row) for row in rows if not row.is_ok]
     if is_v2_only(settings, config):
         bad.append(warning(AREA, V2_ONLY, "set LINQ_API_V3_API_KEY, unless the account has only v2"))
+    for name in without_v2_events(settings, config):
+        bad.append(warning(AREA, f"the topic {name} takes no event type that v2 has, so nothing enters it", "add some"))
+    bad += [warning(AREA, sentence, "deploy/docs/linq.md, From v2 to v3") for sentence in doubled(settings, config)]
     are = "1 subscription is" if len(rows) == 1 else f"{len(rows)} subscriptions are"
     good = [ok(AREA, f"{are} registered as configured")]
     return bad if any(not row.is_ok for row in rows) or surveys.troubles else [*good, *bad]
@@ -44,6 +54,8 @@ def _finding(row: Status) -> Finding:
     what = f"{row.owner}: {row.state}"
     if row.state.startswith("silent"):
         return warning(AREA, what, "check that the line is still in use, and its status in Linq's dashboard")
+    if row.state.startswith("another relay"):
+        return problem(AREA, what, "relay bootstrap plan says how it can come to that; then: relay bootstrap apply")
     if row.state.startswith("malformed"):
         return warning(AREA, what, "correct it at Linq; the relay does not touch it")
     return problem(AREA, what, "relay bootstrap apply")

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from relay.core.config.topics import mismatches
 from relay.core.errors import Unparsable
 from relay.core.event import Dialect
 from relay.core.patterns import matches
 from relay.gaps.rebuild import event_type_of, rebuilt, time_ms_of
+from relay.linq.payloads.content import BodyContent
 from relay.linq.payloads.decode import decode
 from relay.store.gaps.message_index import message_key
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.core.config.relay_toml import RelayConfig
+    from relay.core.event import Event
     from relay.store.gaps.backfilled import MissingMessage
     from relay.store.gaps.message_index import MessageIndex
 
@@ -88,4 +91,9 @@ def _taken(event: MissingMessage, line: str, config: RelayConfig) -> tuple[bool,
     except Unparsable:
         return False, False
     live = history._replace(fields=history.fields._replace(reconciled_at=None))
-    return bool(config.index.match(live)), bool(config.index.match(history))
+    content = BodyContent(event.body)
+
+    def is_taken(as_event: Event) -> bool:
+        return any(not mismatches(topic, as_event, content) for topic in config.topics)
+
+    return is_taken(live), is_taken(history)

@@ -1,8 +1,9 @@
 """Target URLs of our Linq subscriptions, and the parsing of an incoming request's URL.
 
-    {public_url}/webhooks/linq?version=2026-02-03&line=16465550123&gen=1
+    {public_url}/webhooks/linq?version=2026-02-03&line=16465550123&gen=1&owner=3f9a02c1
 
-`version` is read by Linq (it selects the payload's shape), `line` and `gen` by us. Linq accepts a URL once per account
+`version` is read by Linq (it selects the payload's shape), `line` and `gen` by the ingress, and `owner` by bootstrap: a
+tag of the Redis of the relay that made the subscription (`Keyring.owner_tag`). Linq accepts a URL once per account
 (https://docs.linqapp.com/api/python/resources/webhook_subscriptions), so every line, and during a rotation every
 generation of it, has its own. The v2 API has no generations: its one subscription is at {public_url}/webhooks/linq/v2.
 """
@@ -31,12 +32,18 @@ class Target:
     """True if the query has a `line` at all: an invalid line is not the same as none."""
     generation: int | None = None
     version: str | None = None
+    owner: str | None = None
+    """Owner tag; None if the query has none, as those of older releases."""
 
 
-def target_url(public_url: str, line: str | None, generation: int) -> str:
-    """Return the URL for one generation of a line's Linq subscription, or of the account's, which has no line."""
+def target_url(public_url: str, line: str | None, generation: int, owner: str | None = None) -> str:
+    """Return the URL for one generation of a line's Linq subscription, or of the account's, which has no line.
+
+    `owner` is the owner tag.
+    """
     named = {"line": digits_of_line(line)} if line else {}
-    query = urlencode({"version": PAYLOAD_VERSION, **named, "gen": generation})
+    tag = {"owner": owner} if owner else {}
+    query = urlencode({"version": PAYLOAD_VERSION, **named, "gen": generation, **tag})
     return f"{public_url.rstrip('/')}{V3_PATH}?{query}"
 
 
@@ -53,12 +60,22 @@ def target_of_query(query: str) -> Target:
         if generation.isdecimal() and generation.isascii() and len(generation) < 10
         else None,
         version=found.get("version", [None])[0],
+        owner=found.get("owner", [""])[0] or None,
     )
 
 
 def our_target(public_url: str, url: str) -> Target | None:
     """Parse `url` if it is a target URL of this relay; None if it is not."""
     return target_of_query(urlsplit(url).query) if _is_same_place(public_url.rstrip("/") + V3_PATH, url) else None
+
+
+def target_anywhere(url: str) -> Target | None:
+    """Parse `url` if its path is that of a target URL, under whatever public URL; None if it is not."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return target_of_query(parts.query) if parts.path.endswith(V3_PATH) else None
 
 
 def v2_url(public_url: str) -> str:

@@ -1,38 +1,16 @@
 """Every metric of the relay: its name, labels and meaning, declared here and nowhere else. metrics.md is made from it.
 
 Names and labels are a public contract, like the columns of a command's JSON: alerts and dashboards are built on them.
-No label holds an event, a chat or a customer's number; what bounds the values of each label is in `LABELS`.
+No label holds an event, a chat or a customer's number; what bounds the values of each label is in `labels`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from relay.metrics.metric import Kind, Metric, Source
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SUBSCRIPTION = ("subscription", "topic")
 _GROUP = ("topic", "group")
-
-LABELS: Mapping[str, str] = {
-    "api": "`v3` or `v2`, Linq's API",
-    "code": "the short name of the reason, as in the body of the response and in `relay ledger`",
-    "group": "consumer group of a pull subscriber: one value for each that the teams have created",
-    "kind": "kind of difference: `missing`, `changed`, `inactive`, `extra`, `silent`, `malformed`, `foreign`",
-    "level": "`warning` or `error`",
-    "line": "phone number of a line of the company (E.164), or `v2`, or `account` for events of no line",
-    "outcome": "outcome of an attempt, as in [deliveries.md](deliveries.md): `delivered`, `throttled`, `failed`, "
-    "`timed_out`, `unreachable`, `rejected`, `gone`, `redirected`",
-    "revision": "revision that the release was built from",
-    "role": "`ingress`, `worker` or `admin`",
-    "status": "HTTP status of the response; `none` if the sender disconnected before it",
-    "subscription": "name of a push subscription: those of relay.toml, and removed ones until they are dropped",
-    "topic": "name of a topic: those of relay.toml, and removed ones until they are dropped",
-    "version": "release",
-}
-"""The values of each label, which are bounded by the configuration and never by events."""
+_LINE = ("line",)
 
 # --- Every role -----------------------------------------------------------------------------------
 
@@ -100,6 +78,13 @@ EVENTS_ROUTED = Metric(
 )
 EVENTS_UNMATCHED = Metric(
     "relay_events_unmatched_total", Source.WORKER, "Events that matched no topic", kind=Kind.COUNTER
+)
+TOPIC_WHERE_FAILED = Metric(
+    "relay_topic_where_failed_total",
+    Source.WORKER,
+    "Events for which the expression `where` of the topic had no result, so that the topic does not have them",
+    ("topic",),
+    Kind.COUNTER,
 )
 DELIVERY_ATTEMPTS = Metric(
     "relay_delivery_attempts_total",
@@ -208,6 +193,12 @@ SUBSCRIPTION_SUSPENDED = Metric(
     "1 if nothing is delivered because another client overwrote a key of it; its other metrics are then absent",
     _SUBSCRIPTION,
 )
+SUBSCRIPTION_SHADOW = Metric(
+    "relay_subscription_shadow",
+    Source.REDIS,
+    "1 for a subscription that shadows another one (`shadow_of`), which no alert is about; absent for others",
+    _SUBSCRIPTION,
+)
 
 PULL_GROUP_LAG = Metric("relay_pull_group_lag", Source.REDIS, "Events that the group has not read", _GROUP)
 PULL_GROUP_PENDING = Metric(
@@ -234,17 +225,28 @@ PULL_GROUP_DEAD_LETTERS = Metric(
 )
 
 LINE_LAST_EVENT = Metric(
-    "relay_line_last_event_timestamp_seconds",
-    Source.REDIS,
-    "Time of the last event of the line that was verified, Unix time",
-    ("line",),
+    "relay_line_last_event_timestamp_seconds", Source.REDIS, "Time of the line's last event, Unix time", _LINE
+)
+LINE_LAST_INBOUND = Metric(
+    "relay_line_last_inbound_timestamp_seconds", Source.REDIS, "The same of what customers caused", _LINE
+)
+LINE_LAST_OUTBOUND = Metric(
+    "relay_line_last_outbound_timestamp_seconds", Source.REDIS, "The same of messages of ours", _LINE
+)
+LINE_EVENTS_LAST_DAY = Metric("relay_line_events_last_day", Source.REDIS, "Events in the last 24 hours", _LINE)
+LINE_EVENTS_USUAL_DAY = Metric(
+    "relay_line_events_usual_day", Source.REDIS, "The same in its usual week; absent in its first two weeks", _LINE
 )
 LINE_SILENT = Metric(
-    "relay_line_silent",
-    Source.REDIS,
-    "1 if the line had events before, and none for `silent_after` of `[linq]`",
-    ("line",),
+    "relay_line_silent", Source.REDIS, "1 if it had no event for longer than is usual for it at these hours", _LINE
 )
+LINE_FLAGGED = Metric(
+    "relay_line_flagged", Source.REDIS, "1 if Linq flagged it, or calls its reputation critical", _LINE
+)
+LINE_RELEASED = Metric(
+    "relay_line_released", Source.REDIS, "1 if Linq took it: for a day, and while relay.toml or a secret has it", _LINE
+)
+LINE_OPT_OUTS = Metric("relay_line_opt_outs", Source.REDIS, "Handles that answered STOP, with `opt_outs`", _LINE)
 LINQ_DRIFT = Metric(
     "relay_linq_drift",
     Source.REDIS,
@@ -253,6 +255,12 @@ LINQ_DRIFT = Metric(
 )
 LINQ_LAST_CHECK = Metric(
     "relay_linq_last_check_timestamp_seconds", Source.REDIS, "Time of that check, Unix time", ("api",)
+)
+CONTRACT_CHANGED = Metric(
+    "relay_contract_changed",
+    Source.REDIS,
+    "1 for each change of an event type's payload that no operator has accepted",
+    ("event_type", "payload_version", "change"),
 )
 LEDGER_IMBALANCE = Metric(
     "relay_ledger_imbalance",

@@ -57,6 +57,7 @@ class WorkerMetrics:
         self._quarantined = process.counter(declared.EVENTS_QUARANTINED)
         for dialect in Dialect:
             self._quarantined.labels(dialect)  # 0 from the beginning, so that a rate sees the first one
+        self._where_failed = process.counter(declared.TOPIC_WHERE_FAILED)
         self._attempts = process.counter(declared.DELIVERY_ATTEMPTS)
         self._durations = process.durations(declared.DELIVERY_ATTEMPT_DURATION)
         self._in_flight = process.gauge(declared.DELIVERIES_IN_FLIGHT)
@@ -83,6 +84,10 @@ class WorkerMetrics:
     def quarantined(self, dialect: Dialect) -> None:
         """Count an event that could not be decoded."""
         self._quarantined.labels(dialect).inc()
+
+    def where_failed(self, topic: str) -> None:
+        """Count an event for which the expression of a topic has no result."""
+        self._where_failed.labels(topic).inc()
 
     def certificate(self, subscription: str, expires: float) -> None:
         """Keep the end (Unix seconds) of the certificate that a subscriber's server has shown."""

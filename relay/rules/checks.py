@@ -7,7 +7,7 @@ all are checked again, a few at a time, so that the other tasks of the process g
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.config.secret_lookup import check_value
 from relay.core.config.endpoint import Endpoint, endpoint_of
@@ -31,17 +31,31 @@ if TYPE_CHECKING:
 _AT_ONCE = 20  # records checked or decrypted before other tasks get their turn; a record takes about 0.1 ms
 
 
+class _Kept(NamedTuple):
+    """The result of a check, and what was checked."""
+
+    record: StoredSubscription
+    live: tuple[int, ...]
+    original: StoredSubscription | None
+    result: Checked
+
+
 class StoredChecks:
     """The checks against the rules that were given last."""
 
     def __init__(self) -> None:
         self._file: RelayConfig | None = None
         self._teams: Mapping[str, Team] | None = None
-        self._checked: dict[str, tuple[StoredSubscription, tuple[int, ...], Checked]] = {}
+        self._records: Mapping[str, StoredSubscription] = {}
+        self._checked: dict[str, _Kept] = {}
         self._opened: dict[str, tuple[Subscription, Endpoint | str]] = {}
 
-    def against(self, file: RelayConfig, teams: Mapping[str, Team]) -> None:
-        """Forget the results if these are not the rules, and the teams that are not in the file, of the last ones."""
+    def against(self, file: RelayConfig, teams: Mapping[str, Team], records: Mapping[str, StoredSubscription]) -> None:
+        """Forget the results if these are not the rules, and the teams that are not in the file, of the last ones.
+
+        `records` are all that are stored: a shadow is checked with its original.
+        """
+        self._records = records
         if file is self._file and teams == self._teams:
             return
         self._file, self._teams = file, teams
@@ -53,9 +67,12 @@ class StoredChecks:
         due = [record for record in records if not self._is_checked(record, now_ms)]
         assert self._file is not None  # noqa: S101  `against` is called before
         rows = [record.row(now_ms) for record in due]
-        for record, checked in zip(due, check_rows(rows, self._file, list((self._teams or {}).values())), strict=True):
-            self._checked[record.name] = (record, record.live(now_ms), checked)
-        return [self._checked[record.name][2] for record in records]
+        originals = [each for record in due if (each := self._original_of(record)) is not None]
+        beside = {each.name: {**each.table, "name": each.name} for each in originals}
+        results = check_rows(rows, self._file, list((self._teams or {}).values()), beside)
+        for record, checked in zip(due, results, strict=True):
+            self._checked[record.name] = _Kept(record, record.live(now_ms), self._original_of(record), checked)
+        return [self._checked[record.name].result for record in records]
 
     async def prepare(self, records: Sequence[StoredSubscription], now_ms: int) -> None:
         """Check records a few at a time, so that `check` has little to do."""
@@ -82,7 +99,17 @@ class StoredChecks:
 
     def _is_checked(self, record: StoredSubscription, now_ms: int) -> bool:
         kept = self._checked.get(record.name)
-        return kept is not None and kept[0] is record and kept[1] == record.live(now_ms)
+        return (
+            kept is not None
+            and kept.record is record
+            and kept.live == record.live(now_ms)
+            and kept.original is self._original_of(record)
+        )
+
+    def _original_of(self, record: StoredSubscription) -> StoredSubscription | None:
+        """Return the stored subscription that `record` shadows; None if there is none."""
+        original = self._records.get(str(record.table.get("shadow_of")))
+        return None if original is None or original.deleted else original
 
 
 def _endpoint(

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from relay.core.config.contradictions import exclusive_topic
 from relay.core.config.egress import RemoteEgress
 from relay.core.config.endpoint import Endpoint
 from relay.core.config.relay_toml import RelayConfig, Subscription
 from relay.store.stored_subscriptions.record import can_be_unsealed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from relay.config.file import Loaded
     from relay.core.config.egress import Egress
@@ -68,7 +69,7 @@ def view_of(
     With a cipher, a subscription that was encrypted with another key is unusable; without one, that cannot be told.
     """
     teams = _teams_beside(file, sources)
-    checks.against(file, teams)
+    checks.against(file, teams, sources.records)
     unusable = dict(sources.damaged)
     shadowed = frozenset(
         record.name
@@ -84,6 +85,9 @@ def view_of(
             unusable[record.name] = why
         else:
             usable.append(checked)
+    for name, why in _second_of_exclusive(file, usable, sources.records):
+        unusable[name] = why
+        usable = [each for each in usable if each.name != name]
     return View(with_subscriptions(file, usable), file, sources.records, unusable, shadowed, teams)
 
 
@@ -91,7 +95,7 @@ async def opened_view(
     file: RelayConfig, sources: StoredSources, cipher: Cipher | None, now_ms: int, checks: StoredChecks
 ) -> tuple[View, dict[str, Endpoint]]:
     """Merge the rules and decrypt the endpoints of what is stored; the view is without those that failed."""
-    checks.against(file, _teams_beside(file, sources))
+    checks.against(file, _teams_beside(file, sources), sources.records)
     await checks.prepare(_wanted(file, sources), now_ms)
     view = view_of(file, sources, cipher, now_ms, checks)
     stored = view.config.subscriptions[len(file.subscriptions) :]
@@ -105,6 +109,27 @@ async def opened_view(
 
 def _teams_beside(file: RelayConfig, sources: StoredSources) -> dict[str, Team]:
     return {name: team for name, team in sources.teams.items() if name not in file.teams_by_name}
+
+
+def _second_of_exclusive(
+    file: RelayConfig, usable: list[Subscription], records: Mapping[str, StoredSubscription]
+) -> Iterator[tuple[str, str]]:
+    """Yield the stored subscriptions of exclusive topics that another one has, and why; the older one has it."""
+    exclusive = {topic.name for topic in file.topics if topic.exclusive}
+    if not exclusive:
+        return
+    holders = {each.topic: each for each in file.subscriptions if each.shadow_of is None}
+    for each in sorted(usable, key=lambda known: (records[known.name].created_at, known.name)):
+        if each.topic in exclusive and each.shadow_of is None:
+            holder = holders.setdefault(each.topic, each)
+            if holder is not each:
+                shown = holder.name if _may_know(each, holder) else None
+                yield each.name, exclusive_topic(each.topic, shown, each.name)
+
+
+def _may_know(subscription: Subscription, other: Subscription) -> bool:
+    """Return True if the team of a subscription, which is told why it is not in force, sees the other one."""
+    return subscription.team is None or subscription.team == other.team
 
 
 def _wanted(file: RelayConfig, sources: StoredSources) -> list[StoredSubscription]:

@@ -33,6 +33,8 @@ The lane of a push subscription (its position in its topic)
     relay:lane:<name>:answers   stream    response bodies and errors of failed attempts, with the same ids
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
     relay:paused                hash      paused lanes, with the start and the reason
+    relay:shadows               hash      lanes that are shadows (`shadow_of`), with their originals; until the rules
+                                          have been without one for a minute, and its lane is dropped
     relay:breakers              hash      lanes whose circuit breaker is not closed, with its state (`core.delivery`)
 
 Work and wake-ups
@@ -75,15 +77,25 @@ Subscriptions made by the API (`stored_subscriptions`), beside those of relay.to
     relay:subscriptions:revision string   random, new with every write: one small read tells the processes whether there
                                           is anything to read
 
-Everything else
+Everything else (of lines: `store.lines`)
+    relay:lines                 hash      what Linq tells of each, `<line>:listed` and `<line>:told`; 90 days
+    relay:lines:heard           hash      time of its last events, `<line>:event`, `:inbound`, `:outbound`
+    relay:lines:week:<n>:<line> string    its events by hour of a week, 168 numbers of four bytes; nine weeks
+    relay:lines:opt_outs        set       lines that a handle ever opted out of; with `[linq] opt_outs`
+    relay:lines:opt_outs:<line> zset      these handles, by time, until they opt in again or are erased
+    relay:lines:opt_ins:<line>  zset      handles that opted in again, the newest 10,000; 30 days
     relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
     relay:keyring:revision      string    random, new with every write of the keyring: one small read tells the ingress
                                           whether there is anything to read
     relay:keyring:lock          string    the lock for changes of subscriptions at Linq (redis-py's lock)
     relay:linq:v2               string    a fingerprint of the secret that our v2 subscription was given last; Linq
                                           never shows it, and a changed LINQ_V2_WEBHOOK_SECRET must be sent
+    relay:linq:owner            string    the owner tag, random, in the URLs of our subscriptions at Linq: it tells them
+                                          from those of a relay with another Redis; lost with the keyring
     relay:linq:looks            hash      subscriptions that looks at Linq found to be deleted, `v3:<id>`, with the
                                           number of looks that agree and the time of the last; kept a day
+    relay:linq:events           stream    account events of Linq's that the relay reacts to, until it has; at most 500
+    relay:linq:look_at          hash      the pace of the looks at Linq that they cause; minutes
     relay:last_seen             hash      time of each line's last verified event, and the generation of its secret
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned, lost,
@@ -91,6 +103,11 @@ Everything else
                                           topic
     relay:audited               string    accepted events at the last audit: fewer now means that counters were deleted
     relay:refused               hash      requests that the ingress refused, by code
+    relay:contracts             hash      what was learned of each event type and payload version, `<type> <version>`
+                                          (`contracts.learning`); the 300 that came last
+    relay:contracts:samples     hash      redacted samples of them: `<type> <version> usual`, and `... changed`
+    relay:contracts:changes     hash      changes that no operator has accepted, `<type> <version> <change>`, with the
+                                          time of each (ms)
     relay:unmatched             hash      events that matched no topic, by event type
     relay:audit                 stream    what operators changed: who, from where, when and why (`store.audit`); the
                                           newest 10,000
@@ -121,6 +138,8 @@ No key has a hash tag: arq's own keys have none either, so Redis Cluster is not 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from relay.store.fixed_keys import FixedKeys
 
 DEFAULT_PREFIX = "relay"
 
@@ -157,60 +176,12 @@ class GroupName(NamedTuple):
         return f"{self.topic}/{self.group}"
 
 
-class Keyspace:
+class Keyspace(FixedKeys):
     """The names of the relay's keys under a prefix, which has no colon."""
 
     def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
-        self.prefix = prefix
-        self.inbox = f"{prefix}:inbox"
-        self.prepared = f"{prefix}:prepared"
-        self.quarantine = f"{prefix}:quarantine"
-        self.seen_prefix = f"{prefix}:seen:"
-        self.topics = f"{prefix}:topics"
-        self.lanes = f"{prefix}:lanes"
-        self.paused = f"{prefix}:paused"
-        self.breakers = f"{prefix}:breakers"
-        self.subscriptions = f"{prefix}:subscriptions"
-        self.subscriptions_revision = f"{prefix}:subscriptions:revision"
-        self.keyring = f"{prefix}:keyring"
-        self.keyring_revision = f"{prefix}:keyring:revision"
-        self.keyring_lock = f"{prefix}:keyring:lock"
-        self.linq_v2 = f"{prefix}:linq:v2"
-        self.linq_looks = f"{prefix}:linq:looks"
-        self.last_seen = f"{prefix}:last_seen"
-        self.drift = f"{prefix}:drift"
-        self.counts = f"{prefix}:counts"
-        self.audited = f"{prefix}:audited"
-        self.unmatched = f"{prefix}:unmatched"
-        self.refused = f"{prefix}:refused"
-        self.audit = f"{prefix}:audit"
-        self.audit_teams = f"{prefix}:audit:teams"
-        self.teams = f"{prefix}:teams"
-        self.tokens = f"{prefix}:tokens"
-        self.tokens_used = f"{prefix}:tokens:used"
-        self.maintenance = f"{prefix}:maintenance"
-        self.alerts = f"{prefix}:alerts"
-        self.alerts_outbox = f"{prefix}:alerts:outbox"
-        self.alerts_sending = f"{prefix}:alerts:sending"
-        self.alerts_history = f"{prefix}:alerts:history"
-        self.alerts_certificates = f"{prefix}:alerts:certificates"
-        self.history = f"{prefix}:history"
-        self.history_lanes = f"{prefix}:history:lanes"
-        self.processes = f"{prefix}:processes"
-        self.drain_orders = f"{prefix}:drain_orders"
-        self.memory_probe = f"{prefix}:memory_probe"
-        self.replays = f"{prefix}:replays"
-        self.replays_running = f"{prefix}:replays:running"
-        self.chats = f"{prefix}:chats"
-        self.chats_proved = f"{prefix}:chats:proved"
-        self.chats_last_writer = f"{prefix}:chats:last_writer"
-        self.gaps = f"{prefix}:gaps"
-        self.backfilled = f"{prefix}:gaps:backfilled"
-        self.queue = f"{prefix}:arq"
-        self.slow_queue = f"{prefix}:arq:slow"
-        self.group_letters = f"{prefix}:dead"
-        self.topic_prefix = f"{prefix}:topic:"
-        self.lane_prefix = f"{prefix}:lane:"
+        """`prefix` has no colon."""
+        super().__init__(prefix)
 
     def topic(self, name: str) -> str:
         """Return the key of a topic's stream."""

@@ -70,6 +70,12 @@ def replay(key: Keyspace) -> WakeUp:
 
 
 @cache
+def react(key: Keyspace) -> WakeUp:
+    """Return the wake-up of the reaction to account events of Linq's."""
+    return WakeUp(f"{key.prefix}:react", _payload("react"), key.slow_queue)
+
+
+@cache
 def deliver(key: Keyspace, partition: int) -> WakeUp:
     """Return the wake-up of one partition's deliver job."""
     return WakeUp(f"{key.prefix}:deliver:{partition}", _payload("deliver", partition), key.queue)

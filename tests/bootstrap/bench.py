@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from relay.bootstrap.deletions import Approval
+from relay.bootstrap.factory import Account
 from relay.bootstrap.looks import Looks
 from relay.bootstrap.reconcile import AppliedStep, Reconciler
 from relay.core.config.relay_toml import parse_config
 from relay.core.secret import new_key
 from relay.linq.api.v3 import LinqApi
+from relay.linq.target_urls import target_url
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
 from tests.sandbox.running import RunningSandbox, linq_error
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 
 PUBLIC = "https://relay.example.com"
 SUBSCRIPTIONS = "/v3/webhook-subscriptions"
-RULES = """
+LINES_ONLY = "[linq]\naccount = false\n"
+"""`[linq]` without the subscription of the account."""
+TOPICS = """
 [[topics]]
 name = "support"
 events = ["message.received", "reaction.*"]
@@ -34,6 +38,7 @@ name = "delivery"
 events = ["message.failed", "message.received"]
 lines = ["+16465550123"]
 """
+RULES = LINES_ONLY + TOPICS
 ASKED_FOR = {"message.received", "message.failed", "reaction.added", "reaction.removed"}
 SEALING_KEY = new_key()
 
@@ -45,15 +50,23 @@ class Bench:
     sandbox: RunningSandbox
     redis: Redis
     keyring: Keyring
-    reconciler: Reconciler
+    account: Account
     reported: list[AppliedStep] = field(default_factory=list)
+
+    @property
+    def reconciler(self) -> Reconciler:
+        return self.account.reconciler
 
     async def plan(self) -> list[Step]:
         return await self.reconciler.plan()
 
-    async def apply(self, approval: Approval = Approval.COMMAND) -> list[AppliedStep]:
+    async def apply(self, approval: Approval = Approval.COMMAND, *, take_over: bool = False) -> list[AppliedStep]:
         self.reported.clear()
-        return await self.reconciler.apply(self.reported.append, approval=approval)
+        return await self.reconciler.apply(self.reported.append, approval=approval, take_over=take_over)
+
+    async def url(self, line: str | None, generation: int) -> str:
+        """Return the target URL that our subscription has at Linq."""
+        return target_url(PUBLIC, line, generation, await self.keyring.owner_tag())
 
     async def secrets(self) -> dict[str, str]:
         """Return the stored secrets, decrypted, by Linq's subscription id."""
@@ -75,12 +88,12 @@ class Bench:
         }
 
 
-def bench_of(sandbox: RunningSandbox, redis: Redis, clock: Clock, rules: str = RULES) -> Bench:
-    keyring = Keyring(redis, Cipher(SEALING_KEY))
-    reconciler = Reconciler(
-        LinqApi(sandbox.client), keyring, Looks(redis, "v3", clock), parse_config(rules), PUBLIC, clock
-    )
-    return Bench(sandbox, redis, keyring, reconciler)
+def bench_of(
+    sandbox: RunningSandbox, redis: Redis, clock: Clock, rules: str = RULES, public_url: str = PUBLIC
+) -> Bench:
+    keyring, api = Keyring(redis, Cipher(SEALING_KEY)), LinqApi(sandbox.client)
+    reconciler = Reconciler(api, keyring, Looks(redis, "v3", clock), parse_config(rules), public_url, clock)
+    return Bench(sandbox, redis, keyring, Account(api, keyring, reconciler, clock))
 
 
 def actions(applied: list[AppliedStep]) -> list[tuple[str, str | None, int, bool]]:

@@ -9,9 +9,9 @@ from aiohttp import web
 
 from relay.bootstrap.deletions import Approval
 from relay.core.errors import LinqApiError
-from relay.linq.target_urls import target_url
-from tests.bootstrap.bench import PUBLIC, RULES, SUBSCRIPTIONS, Bench, actions, bench_of
+from tests.bootstrap.bench import LINES_ONLY, SUBSCRIPTIONS, TOPICS, Bench, actions, bench_of
 from tests.sandbox.running import LINE, LINES, OTHER_LINE, THIRD_LINE
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from tests.support import Clock
@@ -102,18 +102,18 @@ async def test_apply_holds_a_line_that_is_not_listed(bench: Bench, clock: Clock)
 @pytest.mark.parametrize("choice", [f'exclude = ["{THIRD_LINE}"]', f'lines = ["{LINE}", "{OTHER_LINE}"]'])
 async def test_line_that_relay_toml_excludes_is_deleted_by_apply(bench: Bench, clock: Clock, choice: str) -> None:
     await bench.apply()
-    other = bench_of(bench.sandbox, bench.redis, clock, f"[linq]\n{choice}\n{RULES}")
+    other = bench_of(bench.sandbox, bench.redis, clock, f"{LINES_ONLY}{choice}\n{TOPICS}")
     assert await looks(other, clock, 2) == []  # unattended: three looks
     assert ("delete", THIRD_LINE, 1, True) in actions(await other.apply())
 
 
 async def test_scheduled_check_keeps_a_replaced_one_for_a_while(bench: Bench, clock: Clock) -> None:
     await bench.apply()
-    await bench.redis.flushall()
+    await bench.redis.delete(KEYS.keyring)
     assert await looks(bench, clock, 2) == []
     assert len(bench.at_linq()) == 2 * len(LINES)
     assert len(await looks(bench, clock, 1)) == len(LINES)
-    assert set(bench.at_linq().values()) == {target_url(PUBLIC, line, 2) for line in LINES}
+    assert set(bench.at_linq().values()) == {await bench.url(line, 2) for line in LINES}
 
 
 # --- Lists of subscriptions and event types that come back short ----------------------------------------

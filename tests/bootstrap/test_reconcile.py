@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,9 +39,12 @@ async def test_every_line_gets_a_subscription_with_its_own_url(bench: Bench) -> 
         for subscription in bench.sandbox.sandbox.state.subscriptions.values()
     }
     assert set(made) == {(line,) for line in LINES}
+    tag = await bench.keyring.owner_tag()
+    assert tag is not None
+    assert re.fullmatch("[0-9a-f]{8}", tag)
     for line in LINES:
-        digits = line.removeprefix("+")
-        assert made[line,].target_url == f"{PUBLIC}/webhooks/linq?version=2026-02-03&line={digits}&gen=1"
+        query = f"version=2026-02-03&line={line.removeprefix('+')}&gen=1&owner={tag}"
+        assert made[line,].target_url == f"{PUBLIC}/webhooks/linq?{query}"
         assert set(made[line,].events) == ASKED_FOR
         assert made[line,].is_active
 
@@ -60,7 +64,7 @@ async def test_planning_has_no_side_effects(bench: Bench) -> None:
 
 async def test_secrets_are_sealed_in_redis(bench: Bench) -> None:
     await bench.apply()
-    assert set(await bench.redis.keys()) == {KEYS.keyring.encode(), KEYS.keyring_revision.encode()}
+    assert {key.decode() for key in await bench.redis.keys()} == {KEYS.keyring, KEYS.keyring_revision, KEYS.linq_owner}
     stored: Any = await bench.redis.hgetall(KEYS.keyring)  # type: ignore[misc]
     everything = b"".join(part for row in stored.items() for part in row)
     assert b"whsec_" not in everything
@@ -166,15 +170,15 @@ async def test_lost_secret_leads_to_a_new_generation(bench: Bench) -> None:
         ("keep", THIRD_LINE, 1, True),
     ]
     assert bench.sandbox.changes == [f"POST {SUBSCRIPTIONS}", f"DELETE {SUBSCRIPTIONS}/{old}"]
-    assert target_url(PUBLIC, OTHER_LINE, 2) in bench.at_linq().values()
+    assert await bench.url(OTHER_LINE, 2) in bench.at_linq().values()
     assert await bench.secrets() == bench.secrets_at_linq()
 
 
 async def test_loss_of_all_secrets_renews_every_line(bench: Bench) -> None:
     await bench.apply()
-    await bench.redis.flushall()
+    await bench.redis.delete(KEYS.keyring)
     await bench.apply()
-    assert set(bench.at_linq().values()) == {target_url(PUBLIC, line, 2) for line in LINES}
+    assert set(bench.at_linq().values()) == {await bench.url(line, 2) for line in LINES}
     assert await bench.secrets() == bench.secrets_at_linq()
 
 
@@ -183,7 +187,7 @@ async def test_deleted_subscription_is_created_again(bench: Bench) -> None:
     (lost,) = [subscription_id for subscription_id, url in bench.at_linq().items() if "16465550123" in url]
     await bench.sandbox.client.webhook_subscriptions.delete(lost)
     await bench.apply()
-    assert target_url(PUBLIC, LINE, 2) in bench.at_linq().values()
+    assert await bench.url(LINE, 2) in bench.at_linq().values()
     assert bench.secrets_at_linq().items() <= (await bench.secrets()).items()
     assert {result.step.action for result in await bench.apply()} == {Action.KEEP}
 

@@ -14,14 +14,13 @@ from relay.bootstrap import reconcile
 from relay.bootstrap.deletions import Approval
 from relay.bootstrap.plan import Action
 from relay.linq.api.v3 import LinqApi
-from relay.linq.target_urls import target_url
 from relay.sandbox.state import Subscription
 from relay.store.driver import lock
 from relay.store.driver.client import open_redis
-from tests.bootstrap.bench import PUBLIC, RULES, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
+from tests.bootstrap.bench import LINES_ONLY, SUBSCRIPTIONS, TOPICS, Bench, actions, bench_of, refuse
 from tests.bootstrap.redis_proxy import proxy_to
 from tests.sandbox.running import LINE, LINES, OTHER_LINE, THIRD_LINE, RunningSandbox, linq_error
-from tests.support import eventually
+from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,7 +51,7 @@ async def test_failing_line_does_not_stop_the_others(bench: Bench) -> None:
 async def test_failed_creation_keeps_the_old_subscription(bench: Bench) -> None:
     await bench.apply()
     before = bench.at_linq()
-    await bench.redis.flushall()
+    await bench.redis.delete(KEYS.keyring)
     bench.sandbox.calls.clear()
     bench.sandbox.intercept = refuse("POST", LINE)
     results = await bench.apply()
@@ -61,7 +60,7 @@ async def test_failed_creation_keeps_the_old_subscription(bench: Bench) -> None:
     (old,) = [subscription_id for subscription_id, url in before.items() if "16465550123" in url]
     assert old in bench.at_linq()
     assert f"DELETE {SUBSCRIPTIONS}/{old}" not in bench.sandbox.calls
-    assert {target_url(PUBLIC, line, 2) for line in (OTHER_LINE, THIRD_LINE)} < set(bench.at_linq().values())
+    assert {await bench.url(line, 2) for line in (OTHER_LINE, THIRD_LINE)} < set(bench.at_linq().values())
 
 
 async def test_failed_update_is_reported_and_retried_next_run(bench: Bench) -> None:
@@ -98,7 +97,7 @@ async def test_subscription_with_a_lost_secret_is_replaced_next_run(bench: Bench
     assert await bench.secrets() == {}
     bench.sandbox.intercept = None
     await bench.apply()
-    assert set(bench.at_linq().values()) == {target_url(PUBLIC, line, 2) for line in LINES}
+    assert set(bench.at_linq().values()) == {await bench.url(line, 2) for line in LINES}
     assert await bench.secrets() == bench.secrets_at_linq()
 
 
@@ -152,7 +151,7 @@ async def test_unstored_secrets_are_replaced_next_run(
     sandbox.intercept = None
     bench = bench_of(sandbox, redis, clock)
     await bench.apply()
-    assert set(bench.at_linq().values()) == {target_url(PUBLIC, line, 2) for line in LINES}
+    assert set(bench.at_linq().values()) == {await bench.url(line, 2) for line in LINES}
     assert await bench.secrets() == bench.secrets_at_linq()
 
 
@@ -197,7 +196,7 @@ async def test_failed_registration_keeps_removed_lines(
 ) -> None:
     """Keep the removed line: the failing line may be the same line, mistyped."""
     await bench.apply()
-    mistyped = bench_of(sandbox, redis, clock, f'[linq]\nlines = ["{LINE}", "+16469999999"]\n{RULES}')
+    mistyped = bench_of(sandbox, redis, clock, f'{LINES_ONLY}lines = ["{LINE}", "+16469999999"]\n{TOPICS}')
     assert actions(await mistyped.apply()) == [("create", "+16469999999", 1, False), ("keep", LINE, 1, True)]
     sandbox.sandbox.state.lines.append("+16469999999")
     await mistyped.apply()

@@ -19,7 +19,6 @@ from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, StoreError
 from relay.linq.api.v3 import LinqApi
-from relay.linq.target_urls import target_url
 from relay.parts import ingress_parts
 from relay.process.tasks import end_task
 from relay.process.timings import Timings
@@ -29,7 +28,7 @@ from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import STRAGGLERS, Keyring
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
-from tests.bootstrap.bench import PUBLIC, SEALING_KEY, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
+from tests.bootstrap.bench import LINES_ONLY, SEALING_KEY, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
 from tests.sandbox.running import ANY_PORT, LINE, LINES, OTHER_LINE, RunningSandbox, running_sandbox
 from tests.support import KEYS, eventually
 
@@ -52,7 +51,7 @@ async def test_rotation_keeps_the_old_secret_during_overlap(bench: Bench, clock:
     assert {step.action for step in await bench.plan()} == {Action.KEEP}
     clock.now += 2
     await bench.apply()
-    assert set(bench.at_linq().values()) == {target_url(PUBLIC, line, 2) for line in LINES}
+    assert set(bench.at_linq().values()) == {await bench.url(line, 2) for line in LINES}
     assert before.keys() <= (await bench.secrets()).keys()  # webhooks signed with them may still be in flight
     clock.now += STRAGGLERS
     await bench.apply()
@@ -83,8 +82,8 @@ async def test_failed_rotation_keeps_the_old_secret(bench: Bench, clock: Clock) 
     bench.sandbox.intercept = None
     clock.now += 1
     await bench.apply()
-    assert target_url(PUBLIC, LINE, 1) in bench.at_linq().values()
-    assert target_url(PUBLIC, OTHER_LINE, 1) not in bench.at_linq().values()
+    assert await bench.url(LINE, 1) in bench.at_linq().values()
+    assert await bench.url(OTHER_LINE, 1) not in bench.at_linq().values()
 
 
 async def test_rotation_under_traffic_refuses_no_event(redis: Redis, redis_url: str) -> None:
@@ -94,7 +93,7 @@ async def test_rotation_under_traffic_refuses_no_event(redis: Redis, redis_url: 
         parts = await stack.enter_async_context(ingress_parts(settings))
         listening = listening_for_webhooks(parts, Readiness(parts), ANY_PORT, timings=Timings(drain_idle=0.02))
         port = await stack.enter_async_context(listening)
-        config = parse_config('[[topics]]\nname = "all"\nevents = ["message.*"]\n')
+        config = parse_config(LINES_ONLY + '[[topics]]\nname = "all"\nevents = ["message.*"]\n')
         keyring = Keyring(redis, Cipher(SEALING_KEY))
         public_url = f"http://127.0.0.1:{port}"
         looks = Looks(redis, "v3", time.time)
@@ -186,7 +185,7 @@ async def test_registration_of_many_lines_limits_concurrency(redis: Redis, clock
 async def test_relay_toml_selects_the_lines(
     sandbox: RunningSandbox, redis: Redis, clock: Clock, table: str, registered: set[str]
 ) -> None:
-    rules = f'[linq]\n{table}\n[[topics]]\nname = "all"\nevents = ["message.*"]\n'
+    rules = f'{LINES_ONLY}{table}\n[[topics]]\nname = "all"\nevents = ["message.*"]\n'
     bench = bench_of(sandbox, redis, clock, rules)
     assert {result.step.line for result in await bench.apply()} == registered
     if table.startswith("events"):

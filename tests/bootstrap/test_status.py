@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.bootstrap.ownership.rivals import Rival
 from relay.bootstrap.status import KINDS, Status, differences, statuses
 from relay.bootstrap.survey import Survey
 from relay.bootstrap.v2_reconcile import V2DesiredState, V2Survey
@@ -71,13 +72,13 @@ def test_line_without_any_event_is_not_silent() -> None:
     ("there", "held", "state"),
     [
         ([], [], "the line has no subscription"),
-        ([subscription()], [], "its secret is not stored here"),
+        ([subscription()], [], Rival("s-1", LINE, None, is_active=True).what),
         ([replace(subscription(), is_active=False)], [record()], "inactive"),
     ],
 )
 def test_wrong_line_names_its_problem(there: list[LinqSubscription], held: list[KeyRecord], state: str) -> None:
     row = status_of(there, held, last_event(60))
-    assert (row.state, row.is_active, row.is_ok) == (state, False, False)
+    assert (row.state, row.is_ok) == (state, False)
 
 
 def test_line_without_recent_events_is_silent() -> None:
@@ -114,7 +115,8 @@ def test_differences_are_counted_by_kind() -> None:
     held = [record("inactive"), record("changed", OTHER_LINE), record("fine", lines[2])]
     survey = Survey(desired_state(*lines), there, held)
     found = differences(survey, {LINE: last_event(2 * DAY), OTHER_LINE: last_event(1)}, NOW, DAY)
-    assert found == {"missing": 1, "changed": 1, "inactive": 1, "extra": 2, "silent": 1, "malformed": 0, "foreign": 2}
+    one_each = {"missing": 1, "changed": 1, "inactive": 1, "silent": 1}
+    assert found == {**one_each, "extra": 2, "rival": 0, "malformed": 0, "foreign": 2}
 
 
 def test_end_of_a_rotation_is_not_a_difference() -> None:

@@ -66,9 +66,9 @@ def invoke(*arguments: str | Path, input: bytes | None = None) -> Said:  # noqa:
     return Said(result.exit_code, result.stdout, result.stderr)
 
 
-async def invoke_beside(*arguments: str | Path) -> Said:
+async def invoke_beside(*arguments: str | Path, input: bytes | None = None) -> Said:  # noqa: A002  as `invoke`
     """As `invoke`, from a test whose event loop is running."""
-    return await asyncio.to_thread(invoke, *arguments)
+    return await asyncio.to_thread(invoke, *arguments, input=input)
 
 
 async def main_here(*arguments: str | Path, **environment: str) -> Said:

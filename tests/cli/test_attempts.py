@@ -67,6 +67,7 @@ async def test_attempts_are_shown_newest_first() -> None:
         "ms": 31,
         "outcome": "failed",
         "status": 500,
+        "shape": None,
         "next_at": BEGAN + 5031,
         "dead": None,
         "counted": True,

@@ -111,6 +111,12 @@ def test_linq_patterns_are_checked_by_api_version() -> None:
     ]
 
 
+def test_shape_does_not_reach_events_of_v2() -> None:
+    Path("relay.toml").write_text(f'{GOOD}\nshape = "2025-01-01"\n[linq.v2]\n')
+    [warning, *_] = invoke("check", "--json").json["warnings"]
+    assert warning.startswith('subscription bot: shape = "2025-01-01" does not translate events of the v2 API')
+
+
 async def test_every_mistake_is_reported_with_its_line() -> None:
     Path("relay.toml").write_text(MISTAKES)
     said = await relay("check")
@@ -159,6 +165,23 @@ async def test_all_wrong_variables_are_reported() -> None:
     assert said.is_one_message_without_traceback()
     for name in ("RELAY_LISTEN", "REDIS_URL", "RELAY_SECRET_KEY", "RELAY_LOG_LEVEL"):
         assert name in said.err
+
+
+def test_topic_with_messages_of_both_apis_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    topics = '[[topics]]\nname = "t"\nevents = ["message.*"]\n[[topics]]\nname = "c"\nevents = ["call.ended"]\n'
+    push = f'[[subscriptions]]\nname = "bot"\ntopic = "t"\nurl = "https://x.example"\nsecret = "{SECRET}"\n'
+    said = []
+    for rules in (topics, topics.replace("[[topics]]", '[[topics]]\napi = "v3"'), topics + push + 'api = "v2"\n'):
+        Path("relay.toml").write_text("[linq.v2]\n" + rules)
+        said.append(invoke("check", "--json").json["warnings"])
+    assert [[warning.partition(",")[0] for warning in each] for each in said] == [
+        ["topic t: with [linq.v2] it has each message twice"],
+        [],
+        [],
+    ]
+    Path("relay.toml").write_text("[linq.v2]\n" + topics)
+    monkeypatch.setenv("LINQ_V2_TOKEN", "token")
+    assert invoke("check", "--json").json["warnings"] == []
 
 
 async def test_check_warns_of_unverified_tls_and_masks_passwords() -> None:

@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from relay.contracts.facts import FACTS, Pair, Tally
 from relay.core.secret import new_key
+from relay.store.contracts.contracts import Contracts, Known
 from tests.cli.running import main_here
 from tests.sandbox.running import API_KEY, RunningSandbox, running_sandbox
 from tests.store.rights.test_check import user_with
@@ -50,6 +52,23 @@ async def test_missing_subscription_at_linq_has_a_remedy() -> None:
         assert text in said.out
     await main_here("bootstrap", "apply")
     assert await findings_about("Linq") == [("ok", "3 subscriptions are registered as configured")]
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_event_types_that_nobody_takes_or_saw_are_named(redis: Redis) -> None:
+    pair = Pair("message.received", "2026-02-03")
+    tally = Tally(1, dict.fromkeys(FACTS, 1))
+    await Contracts(redis).add(
+        {pair: tally, Pair("message.teleported", "v2"): tally},
+        Known(frozenset({pair.type}), frozenset({pair.version, "v2"})),
+        1,
+    )
+    changed, untaken, unseen = await findings_about("event types")
+    assert changed == ("warning", "message.teleported v2 is a new type of Linq's")
+    assert untaken[0] == unseen[0] == "ok"
+    assert "call.ended" in untaken[1]
+    assert "message.read" in unseen[1]
+    assert "message.received" not in untaken[1] + unseen[1]
 
 
 @pytest.mark.usefixtures("sandbox")

@@ -13,7 +13,7 @@ from relay.core.event import Dialect
 from relay.linq.payloads.decode import decode
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
-from tests.cli.running import main_here
+from tests.cli.running import invoke, main_here
 from tests.cli.test_explain_event import SAMPLES, sample
 from tests.support import KEYS
 
@@ -104,12 +104,30 @@ async def test_without_redis_topics_and_push_are_still_shown(no_redis: str, monk
         assert "States and pull subscribers are not shown, because Redis cannot be asked: " in said.out
 
 
+def test_each_condition_is_shown_with_its_outcome() -> None:
+    rules = '[[topics]]\nname = "t"\nevents = ["*"]\napi = "v3"\nhas_media = true\nwhere = "data.service"\n'
+    Path("relay.toml").write_text(rules)
+    shown = invoke("explain", sample("v3-message.received"), "--json").json["conditions"]["t"]
+    assert [tuple(each.values()) for each in shown] == [
+        ("api", "v3", True, None),
+        ("has_media", "true", False, "has_media is false, not true"),
+        (
+            "where",
+            "data.service",
+            False,
+            "where has no result, since it yields a text, not true or false: data.service",
+        ),
+    ]
+    assert "has_media is false" in invoke("explain", sample("v3-message.received")).out
+
+
 def test_reasons_and_the_filter_of_a_delivery_agree() -> None:
+    rules = RULES.replace('events = ["message.*"]', 'events = ["message.*"]\napi = "v2"')
     for path in SAMPLES:
         for line in (None, LINE, OTHER):
             event = decode_sample(path, line)
-            for subscription in parse_config(RULES).subscriptions:
-                wanted = is_wanted(subscription, event.type, event.line, event.freshness)
+            for subscription in parse_config(rules).subscriptions:
+                wanted = is_wanted(subscription, event.type, event.line, event.freshness, event.version)
                 assert wanted is not bool(filtered_by(subscription, event))
 
 

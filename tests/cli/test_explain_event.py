@@ -12,7 +12,9 @@ from relay.core.config.relay_toml import parse_config
 from relay.core.errors import RelayError
 from relay.core.event import Dialect
 from relay.linq.payloads.decode import decode
+from relay.metrics.worker_metrics import WorkerMetrics
 from tests.cli.running import RULES, invoke, main_here
+from workers.routing.facts import BodyFacts
 
 SAMPLES = sorted((Path(__file__).parents[1] / "linq" / "payloads" / "samples").glob("*.json"))
 
@@ -29,7 +31,9 @@ def test_samples_are_explained_as_the_router_routes_them(path: Path) -> None:
     body = path.read_bytes()
     dialect = Dialect(json.loads(body)["api_version"])
     event = decode(dialect, body, None).event
-    assert said.json["topics"] == list(parse_config(RULES).index.match(event))
+    assert said.json["topics"] == list(
+        parse_config(RULES).index.match(event, body, BodyFacts(WorkerMetrics.unscraped()))
+    )
     assert {*said.json["topics"], *said.json["not"]} == {"support", "everything"}
     shown = said.json["event"]
     assert (shown["id"], shown["type"], shown["version"], shown["line"]) == (

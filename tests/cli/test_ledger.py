@@ -85,6 +85,7 @@ async def test_ledger_shows_where_every_event_is() -> None:
                 "repeated": 0,
                 "lost": 0,
                 "from_history": 0,
+                "shadow_of": None,
                 "fault": "",
                 "balances": True,
             }

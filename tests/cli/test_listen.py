@@ -101,6 +101,19 @@ async def test_events_are_forwarded_as_a_push_would_be(redis: Redis, context: Co
     assert await redis.xinfo_groups(STREAM) == []
 
 
+async def test_events_are_forwarded_in_another_version(redis: Redis, context: Context, api: Api) -> None:  # noqa: F811
+    sent = {"event_type": "reaction.added", "event_id": "a", "webhook_version": "2026-02-03", "data": {}}
+    entry = {"id": "a", "type": "reaction.added", "at": "1", "version": "2026-02-03", "body": json.dumps(sent)}
+    await redis.xadd(STREAM, entry)  # type: ignore[arg-type]
+    secret = await listen_secret(context, CRM)
+    async with handling() as handler:
+        wanted = ("--since", "1h", "--count", "1", "--forward", handler.url, "--shape", "2025-01-01")
+        await relay(*options(api, *wanted))
+    [(headers, body)] = handler.got
+    assert (headers["Relay-Shape"], json.loads(body)["webhook_version"]) == ("2025-01-01", "2025-01-01")
+    Webhook(secret.text).verify(body, {name.lower(): value for name, value in headers.items()})
+
+
 async def test_refused_events_go_on_and_are_told_as_json(redis: Redis, api: Api) -> None:
     await feed(redis, "a", "b")
     async with handling() as handler:

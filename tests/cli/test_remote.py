@@ -30,6 +30,7 @@ EVENT = "10000000-0000-4000-8000-00000000000a"
 LOOKS = (
     ("event", EVENT),
     ("event", EVENT, "--body", "--utc"),
+    ("message", "red-message", "--utc"),
     ("events", "search", "--chat", "red-chat"),
     ("events", "search", "--type", "message.*", "--line", "+16465550101"),
     ("events", "search", "--limit", "1"),
@@ -89,6 +90,7 @@ async def test_team_does_its_work_with_a_token_only(redis: Redis, remote: Remote
         said = (await main_here(*command, **mine)).out
         assert RED in said, command
         assert BLUE not in said, command
+    assert "the topics hold none" in (await main_here("message", "blue-message", **mine)).err
     assert "no event" in (await main_here("event", EVENT.replace("1", "2", 1), **mine)).err
     sent = (await main_here("send-test", "red-hook", "--type", "message.read", "--json", **mine)).json
     assert (sent["subscription"], sent["event_type"]) == ("red-hook", "message.read")

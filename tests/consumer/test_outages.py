@@ -3,21 +3,24 @@ from __future__ import annotations
 import asyncio
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
 from relay.consumer import ConsumerError, UnknownTopic, consume, consume_sync
+from relay.store.driver.client import Redis
 from relay.store.keys import Keyspace
 from relay.store.rights.rules import team_rule
 from relay.store.topics.registry import register_topics
-from tests.consumer.stage import KINDS, STREAM, feed, none_pending
+from tests.certificates import Authority, tls_in_front_of
+from tests.consumer.stage import KINDS, STREAM, feed, none_pending, take
 from tests.redis_server import RedisServer
+from tests.sentinels import sentinels
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from relay.store.driver.client import Redis
 
 IDS = tuple(map(str, range(200)))
 
@@ -78,6 +81,38 @@ async def test_killed_redis_is_waited_out(server: RedisServer, kind: str) -> Non
             assert await none_pending(redis)
     assert set(reader.seen) == {*IDS, *(f"later-{event_id}" for event_id in IDS)}
     assert reader.seen.index("later-0") > reader.seen.index("199")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_failover_by_sentinels_is_waited_out(tmp_path: Path, kind: str) -> None:
+    async with sentinels(tmp_path / "servers") as topology, asyncio.timeout(60):
+        first = await topology.primary()
+        async with Redis(port=first) as redis:
+            await feed(redis, *IDS)
+        reader = Reader(kind, topology.url)
+        reading = asyncio.create_task(reader.read())
+        await reader.has_half.wait()
+        await eventually(topology.is_whole)
+        topology.kill(first)
+        await eventually(lambda: topology.has_moved_from(first))
+        async with Redis(port=await topology.primary()) as redis:
+            await feed(redis, *(f"later-{event_id}" for event_id in IDS))
+            await reading
+            assert await none_pending(redis)
+    assert set(reader.seen) == {*IDS, *(f"later-{event_id}" for event_id in IDS)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_tls_checks_the_certificate(redis: Redis, redis_url: str, tmp_path: Path, kind: str) -> None:
+    authority = Authority()
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    await feed(redis, "one")
+    plain = urlsplit(redis_url)
+    async with tls_in_front_of(plain.port or 0, authority.server_context(tmp_path)) as port:
+        url = redis_url.replace("redis://", "rediss://").replace(f":{plain.port}", f":{port}")
+        assert [taken.id for taken in await take(kind, f"{url}?ssl_ca_certs={tmp_path}/ca.pem", 1)] == ["one"]
+        with pytest.raises(ConsumerError, match="certificate verify failed"):
+            await take(kind, url, 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

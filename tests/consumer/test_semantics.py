@@ -228,6 +228,24 @@ class TestRun:
         assert (letter["dead_reason"], letter["dead_error"]) == ("max_deliveries", "ValueError: no such customer")
         assert await none_pending(redis)
 
+    async def test_stopped_run_ends_with_its_handlers_however_much_waits(self, redis: Redis, redis_url: str) -> None:
+        await feed(redis, *map(str, range(10)))  # as many as are read ahead at first
+        began, may_end = asyncio.Event(), asyncio.Event()
+
+        async def handle(_: Event) -> None:
+            began.set()
+            await may_end.wait()
+
+        async with consume(redis_url, topic="support", group="g") as events, asyncio.timeout(5):
+            running = asyncio.create_task(events.run(handle, concurrency=2))
+            await began.wait()
+            events.stop()
+            rest = await take("async", redis_url, 8, member="second")
+            may_end.set()
+            await running
+        assert rest == [(str(number), 1) for number in range(2, 10)]
+        assert await none_pending(redis)
+
     async def test_cancelled_run_finishes_what_is_begun(self, redis: Redis, redis_url: str) -> None:
         await feed(redis, *map(str, range(6)))
         began, may_end = asyncio.Event(), asyncio.Event()

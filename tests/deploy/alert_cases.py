@@ -44,6 +44,7 @@ def _of(name: str, subscription: str = "crm") -> str:
 _ACCEPTED = 'relay_events_accepted_total{api="v3",instance="a"}'
 _UNAVAILABLE = 'relay_requests_refused_total{status="503",code="store",instance="a"}'
 _GROUP = '{topic="all",group="billing",instance="a"}'
+_CHANGED = 'relay_contract_changed{event_type="message.received",payload_version="2026-02-03",change="%s",instance="a"}'
 _DRIFT = 'relay_linq_drift{api="v3",kind="%s",instance="a"}'
 
 CASES = (
@@ -128,6 +129,21 @@ CASES = (
         labels={"subscription": "crm"},
         shown="2",
     ),
+    *(
+        Case(
+            alert,
+            fires={_of(name): value, _of("shadow", "next"): "1x30", _of(name, "next"): value},
+            quiet={_of("shadow", "next"): "1x30", _of(name, "next"): value},
+            labels={"subscription": "crm"},
+            shown=shown,
+            variant=" of a shadow",
+        )
+        for alert, name, value, shown in (
+            ("RelayDeadLetters", "dead_letters", "2x30", "2"),
+            ("RelayCircuitBreakerOpen", "circuit_breaker_open", "1x30", ""),
+            ("RelaySubscriptionLate", "oldest_waiting_age_seconds", "1200x30", "20m 0s"),
+        )
+    ),
     Case(
         "RelayPullGroupNotRead",
         fires={
@@ -193,11 +209,32 @@ CASES = (
         labels={"line": "+16465550123"},
     ),
     Case(
+        "RelayLineFlagged",
+        fires={
+            'relay_line_flagged{line="+16465550123",instance="a"}': "0x10 1x20",
+            'relay_line_flagged{line="+16465550124",instance="a"}': "0x30",
+        },
+        quiet={'relay_line_flagged{line="+16465550123",instance="a"}': "1x26 0x4"},
+        labels={"line": "+16465550123"},
+    ),
+    Case(
+        "RelayLineReleased",
+        fires={'relay_line_released{line="+16465550123",instance="a"}': "0x20 1x10"},
+        quiet={'relay_line_released{line="+16465550123",instance="a"}': "0x27 1x3"},
+        labels={"line": "+16465550123"},
+    ),
+    Case(
         "RelayLinqDrift",
         fires={_DRIFT % "missing": "2x30", _DRIFT % "foreign": "1x30"},
         quiet={_DRIFT % "missing": "2x12 0x18", _DRIFT % "foreign": "1x30", _DRIFT % "silent": "1x30"},
         labels={"api": "v3", "kind": "missing"},
         shown="2",
+    ),
+    Case(
+        "RelayContractChanged",
+        fires={_CHANGED % "lost_chat": "0x20 1x10"},
+        quiet={_CHANGED % "lost_chat": "1x10 0x20"},
+        labels={"event_type": "message.received", "payload_version": "2026-02-03", "change": "lost_chat"},
     ),
     Case(
         "RelayRedisDown",

@@ -248,7 +248,25 @@ def _lines() -> Sequence[Panel]:
     last = f"time() - {largest('relay_line_last_event_timestamp_seconds', HERE, 'line')}"
     return (
         lines_of("Time since the last event", (last, "{{line}}"), unit="s"),
-        lines_of("Silent lines", (f"sum({largest('relay_line_silent', HERE, 'namespace', 'line')})", "silent")),
+        lines_of("Opt-outs", (largest("relay_line_opt_outs", HERE, "line"), "{{line}}")),
+        lines_of(
+            "Time since the last message",
+            (f"time() - {largest('relay_line_last_inbound_timestamp_seconds', HERE, 'line')}", "{{line}} inbound"),
+            (f"time() - {largest('relay_line_last_outbound_timestamp_seconds', HERE, 'line')}", "{{line}} outbound"),
+            unit="s",
+        ),
+        lines_of(
+            "Events of 24 hours",
+            (largest("relay_line_events_last_day", HERE, "line"), "{{line}}"),
+            (largest("relay_line_events_usual_day", HERE, "line"), "{{line}} usually"),
+        ),
+        lines_of(
+            "Lines with a problem",
+            *(
+                (f"sum({largest(f'relay_line_{problem}', HERE, 'namespace', 'line')})", problem)
+                for problem in ("silent", "flagged", "released")
+            ),
+        ),
         lines_of("Differences at Linq", (largest("relay_linq_drift", HERE, "api", "kind"), "{{api}} {{kind}}")),
         lines_of(
             "Time since the last check at Linq",

@@ -24,6 +24,7 @@ from relay.store import wakeups
 from relay.store.inbox.quarantine import MAX_BYTES
 from relay.store.lanes.lane import Delivery
 from relay.store.ledger.ledger import LaneLedger, Totals
+from relay.store.topics.push_headers import in_shape
 from relay.store.topics.record import fields_of, mark_source
 from tests.building import LINE, SECRET, body_of
 from tests.docs.pages import DOCS, PAGES, README, ROOT, ROOT_COMMAND, Page, page
@@ -96,7 +97,8 @@ def test_options_that_stand_alone_exist() -> None:
 
 def test_push_headers_are_those_that_are_sent() -> None:
     url = "http://example.com/x"
-    template = RequestTemplate(subscription(url), Endpoint((SECRET,)))
+    shadow = subscription(url).model_copy(update={"shadow_of": "bot"})
+    template = RequestTemplate(shadow, Endpoint((SECRET,)))
     replayed = delivery(b"{}", freshness="history", source="backfill")
     object.__setattr__(replayed, "ref", replayed.ref._replace(stream="relay:lane:bot:replay"))
     tested = delivery(b"{}", dead_test="1")
@@ -104,7 +106,8 @@ def test_push_headers_are_those_that_are_sent() -> None:
     sent = set()
     for each in (replayed, tested, delivery(b"{}", version=Dialect.V2.value)):
         assert isinstance(each, Delivery)
-        head = template.request(each, 1, 5, "00-trace").partition(b"\r\n\r\n")[0].decode()
+        shaped = in_shape(each.record, "2025-01-01")
+        head = template.request(each, 1, 5, "00-trace", shaped).partition(b"\r\n\r\n")[0].decode()
         sent |= {line.split(":")[0] for line in head.split("\r\n")[1:]}
     documented = {
         name.split(":")[0]

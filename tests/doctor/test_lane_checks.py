@@ -82,3 +82,55 @@ async def test_certificate_is_verified_as_for_a_delivery(tmp_path: Path) -> None
         unknown, known, unverified = [await examine_destination(url, endpoint) for endpoint in endpoints]
     assert (unknown.state, known.state, unverified.state) == (State.PROBLEM, State.OK, State.WARNING)
     assert "verify_tls = false" in unverified.remedy
+
+
+REPLYING = """
+[[topics]]
+name = "a"
+events = ["message.*"]
+
+[[topics]]
+name = "b"
+events = ["message.received"]
+direction = "inbound"
+
+[[subscriptions]]
+name = "bot"
+topic = "a"
+url = "https://a.b"
+secret = "env:S"
+replies = true
+lines = ["+16465550123", "+16465550124"]
+
+[[subscriptions]]
+name = "agent"
+topic = "b"
+url = "https://a.b"
+secret = "env:S"
+replies = true
+lines = ["+16465550124"]
+
+[[subscriptions]]
+name = "next"
+shadow_of = "bot"
+url = "https://a.b"
+secret = "env:S"
+replies = true
+"""
+
+
+async def test_two_that_reply_on_one_line_are_a_finding(redis: Redis) -> None:
+    [found] = await examine_lanes(redis, parse_config(REPLYING))
+    assert found.state is State.WARNING
+    assert "bot and agent both reply on +16465550124" in found.what
+    for narrowed in ('direction = "outbound"', 'direction = "inbound"\nservice = "SMS"'):
+        other = REPLYING.replace('events = ["message.*"]', 'events = ["message.*"]\nservice = "iMessage"')
+        assert await examine_lanes(redis, parse_config(other.replace('direction = "inbound"', narrowed))) == []
+
+
+async def test_no_state_of_a_shadow_is_a_problem(redis: Redis) -> None:
+    await Lane(redis, "next", "a").ensure()
+    await Suspensions(redis).save_open_breaker("next", OpenBreaker(1, 2, 3, "timed_out: "))
+    config = parse_config(REPLYING.replace("replies = true", ""))
+    [found] = await examine_lanes(redis, config)
+    assert (found.state, found.what.partition(",")[0]) == (State.OK, "a shadow of bot")

@@ -93,6 +93,7 @@ async def apply_and_kill(sandbox: RunningSandbox, method: str, number: int, when
                 ("none yet", "POST", 3),
                 ("lost", "POST", 2),
                 ("lost", "DELETE", 2),
+                ("of an older release", "PUT", 2),
             )
             for when in ("before the call", "before the response", "afterwards")
         ),
@@ -121,9 +122,14 @@ async def test_next_apply_heals_after_kill(
             settings = Settings.load()
             config = read_config(settings.relay_config)
             async with open_reconciler(settings, redis, config) as reconciler, traffic(sandbox):
-                if secrets == "lost":
+                if secrets != "none yet":
                     await reconciler.apply(lambda _: None)
+                if secrets == "lost":
                     await redis.delete(KEYS.keyring)
+                if secrets == "of an older release":
+                    for there in sandbox.sandbox.state.subscriptions.values():
+                        there.target_url = there.target_url.partition("&owner=")[0]
+                    await redis.delete(KEYS.linq_owner)
                 await apply_and_kill(sandbox, method, number, when)
                 await redis.delete(KEYS.keyring_lock)  # it would expire seconds after its owner
                 assert [done.error for done in await reconciler.apply(lambda _: None) if done.error] == []

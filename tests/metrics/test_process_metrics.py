@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
 
 from relay.metrics import declared
-from relay.metrics.declared import LABELS, METRICS
+from relay.metrics.declared import METRICS
+from relay.metrics.labels import LABELS
 from relay.metrics.metric import Kind
 from relay.metrics.process_metrics import Durations, ProcessMetrics
 from relay.process.build import revision

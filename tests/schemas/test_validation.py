@@ -15,6 +15,7 @@ from relay.linq.payloads.decode import decode
 from relay.sandbox.payloads import NEW, OLD
 from relay.store.lanes.lane import Delivery, Ref
 from relay.store.topics.pull.group import Limits, PullGroup, consumer_of
+from relay.store.topics.push_headers import in_shape
 from relay.store.topics.record import fields_of, record_of
 from relay.web.api.resources.pull import PulledEvent
 from relay.web.api.resources.topic_event import event_of
@@ -136,10 +137,11 @@ def test_headers_of_a_push_are_valid_and_described() -> None:
         for more in ways:
             stream = "relay:lane:bot:replay" if more else "relay:topic:support"
             made = Delivery(Ref(stream, "5-0"), fields | more)
-            head, _, _ = template.request(made, 1, 5, "00-1-2-01").partition(b"\r\n\r\n")
-            headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
-            assert not problems("push-headers.json", headers)
-            seen |= set(headers)
+            for shaped in (None, *(in_shape(made.record, shape) for shape in (NEW, OLD))):
+                head, _, _ = template.request(made, 1, 5, "00-1-2-01", shaped).partition(b"\r\n\r\n")
+                headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+                assert not problems("push-headers.json", headers)
+                seen |= set(headers)
     assert seen - {"Host", "Content-Length"} == described
 
 

@@ -11,6 +11,7 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Forbidden, NotFound
 from relay.core.event import Dialect
 from relay.core.event_filter import EventFilter
+from relay.linq.payloads.content import BodyContent
 from relay.linq.payloads.decode import decode
 from relay.services.account import audit
 from relay.services.deliveries import attempts, dead_letters, replays, subscriptions
@@ -171,11 +172,12 @@ async def test_reader_changes_nothing(world: Context) -> None:
 
 
 async def test_explanation_is_of_what_the_principal_sees(world: Context) -> None:
-    event = decode(Dialect.V3, body_of("message.received"), LINE).event
-    of_all = await explain.explain(world, OPERATOR, event)
+    body = body_of("message.received")
+    event, content = decode(Dialect.V3, body, LINE).event, BodyContent(body)
+    of_all = await explain.explain(world, OPERATOR, event, content)
     assert {each.subscription for each in of_all.receivers} == {"crm-bot", "own-bot", "crm", "crm.second", "crmx"}
     assert of_all.topics["billing"].why_not == [f"line {LINE} is not one of +16465550124"]
-    of_team = await explain.explain(world, CRM, event)
+    of_team = await explain.explain(world, CRM, event, content)
     assert (of_team.matching, [*of_team.topics]) == (["support"], ["support"])
     assert {each.subscription: each.state for each in of_team.receivers} == {
         "crm-bot": "delivering",

@@ -109,7 +109,8 @@ async def feed(redis: Redis, lane: Lane, *event_ids: str, **more: str) -> None:
             "version": "2026-02-03",
             **more,
         }
-        await redis.xadd(lane.topic_stream, {**fields, "body": f'{{"id": "{event_id}"}}'})  # type: ignore[dict-item]
+        body = more.get("body", f'{{"id": "{event_id}"}}')
+        await redis.xadd(lane.topic_stream, {**fields, "body": body})  # type: ignore[dict-item]
     await mark_ready(redis, wakeups.partition_of(lane.name), [lane.name], 1)
 
 

@@ -13,6 +13,7 @@ from relay.process.telemetry.context import trace_id_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Attempt, AttemptContext, Verdict
     from relay.store.lanes.lane import Delivery
 
@@ -27,23 +28,29 @@ def log_pause(lane: str, *, is_paused: bool) -> None:
 
 
 def log_attempt(
-    lane: str,
+    subscription: Subscription,
     now_ms: Callable[[], int],
     delivery: Delivery,
     attempt: Attempt,
     context: AttemptContext,
     verdict: Verdict,
 ) -> None:
-    """Log an attempt and its verdict: at INFO if it was delivered, else at WARNING."""
-    level = logging.INFO if attempt.outcome is Outcome.DELIVERED else logging.WARNING
+    """Log an attempt and its verdict: at INFO if it was delivered, or is a shadow's; else at WARNING."""
+    shadow_of = subscription.shadow_of
+    is_good = attempt.outcome is Outcome.DELIVERED or shadow_of is not None
+    level = logging.INFO if is_good else logging.WARNING
     if not log.is_enabled_for(level):  # before the fields are built: most deliveries are never logged
         return
     record = delivery.record
     more: dict[str, object] = {}
+    if shadow_of is not None:
+        more["shadow_of"] = shadow_of
     if context.is_probe:
         more["probe"] = True
     if attempt.is_resent:
         more["resent"] = True
+    if attempt.shape is not None:
+        more["shape"] = attempt.shape
     if isinstance(verdict, RetryAt):
         more["next_in_s"] = max(round((verdict.due_ms - now_ms()) / 1000, 1), 0)
     elif isinstance(verdict, DeadLettered):
@@ -51,7 +58,7 @@ def log_attempt(
     log.log(
         level,
         "delivery.attempted",
-        subscription=lane,
+        subscription=subscription.name,
         topic=delivery.topic,
         id=record.id,
         type=record.type,

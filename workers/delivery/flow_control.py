@@ -133,12 +133,14 @@ class FlowControl:
         reason = f"the subscriber responded {attempt.status} Gone"
         if await retry_until_redis_answers("pausing a lane", lambda: self._suspensions.pause(name, reason, now_ms)):
             note = f"resume with: relay subscriptions resume {name}"
-            log.error("lane.paused", subscription=name, reason=reason, note=note)
+            write = log.error if self._subscription.shadow_of is None else log.info
+            write("lane.paused", subscription=name, reason=reason, note=note)
 
     def _log_breaker(self, former_state: State, attempt: Attempt | None) -> None:
         opened, state = self._breaker.open_state, self._breaker.state
         is_refusal = attempt is not None and attempt.outcome in {Outcome.REJECTED, Outcome.REDIRECTED}
-        write = log.info if state is not State.OPEN else log.error if is_refusal else log.warning
+        is_quiet = state is not State.OPEN or self._subscription.shadow_of is not None
+        write = log.info if is_quiet else log.error if is_refusal else log.warning
         write(
             f"breaker.{state}",
             subscription=self._subscription.name,

@@ -27,6 +27,7 @@ from relay.store.lanes.attempt_record import AttemptLimits
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.settler import Settlement
+from relay.store.shadow_marks import ShadowMark, mark_shadow
 from workers.delivery.delivery_log import (
     PostponementLog,
     log_attempt,
@@ -61,10 +62,10 @@ class LaneWorker:
         self._subscription = subscription
         self._endpoint = endpoint
         self._sender = session.sender.sender_for(subscription, endpoint)
-        self._attempt_limits = AttemptLimits.from_size(subscription.attempts.size)
+        self._attempt_limits = AttemptLimits.from_size(subscription.attempts.size, keeps_answers=endpoint.keeps_answers)
         self._lane = Lane(session.redis, subscription.name, subscription.topic)
         self._metrics = session.metrics.lane(subscription.name)
-        self._log_attempt = partial(log_attempt, subscription.name, session.now_ms)
+        self._log_attempt = partial(log_attempt, subscription, session.now_ms)
         self._access = LaneAccess(session, self._lane, lambda: self._is_over)
         self._source = source_for(session, self._lane, self._access, subscription)
         self._flow_control = FlowControl(session, subscription)
@@ -140,6 +141,9 @@ class LaneWorker:
 
     async def _run(self) -> None:
         await self._access.retry("creating a lane", self._lane.ensure)
+        if (original := self._subscription.shadow_of) is not None:
+            mark = partial(mark_shadow, self._session.redis, self._lane.name, ShadowMark(original))
+            await self._access.retry("marking a shadow", mark)
         await self._flow_control.open()
         while not self._is_over:
             self._changed.clear()
@@ -212,7 +216,8 @@ class LaneWorker:
             return
         self._buried = 0
         name, bounds = self._lane.name, self._subscription.dead
-        trim = partial(trim_dead_letters, self._session.redis, name, bounds, self._session.now_ms())
+        is_alarm = self._subscription.shadow_of is None
+        trim = partial(trim_dead_letters, self._session.redis, name, bounds, self._session.now_ms(), is_alarm=is_alarm)
         await self._access.retry("trimming dead letters", trim)
 
     async def _save_last_success(self) -> None:

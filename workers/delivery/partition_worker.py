@@ -10,7 +10,7 @@ Lanes are independent: a slow subscriber delays only its own deliveries.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -121,8 +121,14 @@ class _LaneWorkers:
         if loaded is self._loaded:
             return
         self._loaded = loaded
+        compared = loaded.config.compared
         self._configured = {
-            subscription.name: (subscription, loaded.endpoints[subscription.name])
+            subscription.name: (
+                subscription,
+                replace(loaded.endpoints[subscription.name], keeps_answers=True)
+                if subscription.name in compared
+                else loaded.endpoints[subscription.name],
+            )
             for subscription in loaded.config.subscriptions
             if wakeups.partition_of(subscription.name) == self._partition
         }

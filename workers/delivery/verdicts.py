@@ -21,7 +21,7 @@ def verdict_without_attempt(delivery: Delivery, subscription: Subscription, now_
         record = delivery.record
     except ValueError as error:  # not written by the router
         return DeadLettered(f"unreadable: {error}")
-    if not is_wanted(subscription, record.type, record.line, record.freshness):
+    if not is_wanted(subscription, record.type, record.line, record.freshness, record.version):
         return Filtered()
     if is_expired(delivery.since_ms, subscription, now_ms):
         return expiry(subscription)

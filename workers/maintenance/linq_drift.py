@@ -8,7 +8,7 @@ Linq's APIs does not stop the check of the other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
 
@@ -19,17 +19,31 @@ from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import RelayError
 from relay.store.driver.client import REDIS_ERRORS, ask, describe
 from relay.store.keyring.last_seen import last_events
+from relay.store.lines.linq_facts import record_list
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from relay.bootstrap.status import Surveyed
+    from relay.bootstrap.survey import Survey
     from relay.config.file import RulesInForce
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
 
 log = structlog.get_logger()
+
+
+Found = TypeVar("Found")
+
+
+class Told(NamedTuple):
+    """The result of a look that events of Linq's have caused."""
+
+    survey: Survey | None
+    """Linq's state; None if it could not be read."""
+    failed: frozenset[str | None]
+    """The lines whose repair failed; None is the account."""
 
 
 class DriftCheck:
@@ -55,20 +69,36 @@ class DriftCheck:
         if config.linq.v2 is not None:
             await self._check_api("v2", self._check_v2(config))
 
-    async def _check_api(self, api: str, check: Awaitable[None]) -> None:
+    async def check_told(self, released: Collection[str]) -> Told:
+        """Check the v3 API after events of Linq's, by which it has `released` lines; as `check`, errors are logged."""
+        told = await self._check_api("v3", self._check_v3_told(self._rules.current.config, released))
+        return told or Told(None, frozenset())
+
+    async def _check_api(self, api: str, check: Awaitable[Found]) -> Found | None:
         try:
-            await check
+            return await check
         except (RelayError, *REDIS_ERRORS) as error:
             log.error("bootstrap.check_failed", api=api, error=describe(error))  # noqa: TRY400  expected: no traceback
+            return None
 
     async def _check_v3(self, config: RelayConfig) -> None:
         async with open_reconciler(self._settings, self._redis, config, self._clock) as reconciler:
             survey, now = await reconciler.survey(), self._clock()
+            await record_list(self._redis, await reconciler.listed_lines(), round(now * 1000))
             await reconciler.look(survey)
             if await self._record_drift("v3", survey, config, now):
                 await reconciler.apply(lambda _: None, approval=Approval.SCHEDULED)
             elif any(step.ends_rotation for step in survey.plan(now)):
                 await reconciler.apply(lambda _: None, only=lambda step: step.ends_rotation)
+
+    async def _check_v3_told(self, config: RelayConfig, released: Collection[str]) -> Told:
+        async with open_reconciler(self._settings, self._redis, config, self._clock) as reconciler:
+            survey = await reconciler.survey()
+            await reconciler.confirm(survey, released)
+            if not await self._record_drift("v3", survey, config, self._clock()) or survey.rivals:
+                return Told(survey, frozenset())
+            results = await reconciler.apply(lambda _: None, approval=Approval.TOLD)
+            return Told(survey, frozenset(result.step.line for result in results if result.error))
 
     async def _check_v2(self, config: RelayConfig) -> None:
         async with open_v2_reconciler(self._settings, self._redis, config, self._clock) as reconciler:

@@ -20,9 +20,11 @@ from relay.store.inbox.quarantine import Quarantine
 from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_log import trim_attempts
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
+from relay.store.shadow_marks import shadows_of
 from relay.store.topics.held import trim_held_events
 from relay.store.topics.pull.dead_letters import GroupLetters, groups_with_letters
 from relay.store.topics.retention import Bounds, trim_topic
+from workers.maintenance.shadows import end_removed_shadows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +61,7 @@ class Retention:
 
     async def trim(self) -> None:
         """Trim everything; topics and lanes that are not in relay.toml any more by the default bounds."""
+        await self._end_shadows()
         await self._trim_topics()
         await self._trim_lanes()
         await self._trim_group_letters()
@@ -81,12 +84,23 @@ class Retention:
                 "quarantine.overflowed", dropped=dropped, note="see the remaining ones with: relay quarantine list"
             )
 
+    async def _end_shadows(self) -> None:
+        marks, now_ms = {self._key.shadows: "hash"}, round(self._clock() * 1000)
+        ending = end_removed_shadows(self._redis, self._rules.current.config, now_ms)
+        await self._isolation.contain("set", self._key.shadows, ending, marks)
+
+    async def _shadows(self) -> dict[str, str]:
+        reading = shadows_of(self._redis, self._rules.current.config)
+        found = await self._isolation.contain("set", self._key.shadows, reading, {self._key.shadows: "hash"})
+        return self._rules.current.config.shadows if found is None else found
+
     async def _trim_topics(self) -> None:
+        shadows = await self._shadows()
         known = {topic.name: topic for topic in self._rules.current.config.topics}
         for name in sorted(known.keys() | await self._members(self._key.topics)):
             topic = known.get(name)
             bounds = Bounds.of(topic)
-            trimming = trim_topic(self._redis, name, bounds, round(self._clock() * 1000))
+            trimming = trim_topic(self._redis, name, bounds, round(self._clock() * 1000), shadows)
             trimmed = await self._isolation.contain("topic", name, trimming, {self._key.topic(name): "stream"})
             holding = trim_held_events(self._redis, name, bounds.hard_size)
             if lost := await self._isolation.contain("topic", name, holding, {self._key.held(name): "stream"}):
@@ -96,13 +110,14 @@ class Retention:
 
     async def _trim_lanes(self) -> None:
         known = {subscription.name: subscription for subscription in self._rules.current.config.subscriptions}
+        shadows = await self._shadows()
         for name in sorted(known.keys() | await self._members(self._key.lanes)):
             attempts = known[name].attempts if name in known else AttemptBounds()
             dead = known[name].dead if name in known else DeadBounds()
             now_ms, types = round(self._clock() * 1000), self._key.lane_types(name)
             for trimming in (
                 trim_attempts(self._redis, name, attempts.keep, now_ms),
-                trim_dead_letters(self._redis, name, dead, now_ms),
+                trim_dead_letters(self._redis, name, dead, now_ms, is_alarm=name not in shadows),
             ):
                 await self._isolation.contain("lane", name, trimming, types)
 

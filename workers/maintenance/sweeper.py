@@ -26,7 +26,7 @@ from relay.store.topics.registry import register_topics
 from relay.store.topics.replays import Replays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from relay.config.file import RulesInForce
     from relay.store.driver.client import Redis
@@ -37,8 +37,15 @@ log = structlog.get_logger()
 class Sweeper:
     """The search for work that has no wake-up."""
 
-    def __init__(self, redis: Redis, rules: RulesInForce, clock: Callable[[], float]) -> None:
-        """`clock` gives Unix seconds."""
+    def __init__(
+        self,
+        redis: Redis,
+        rules: RulesInForce,
+        clock: Callable[[], float],
+        next_look: Callable[[], Awaitable[int | None]] | None = None,
+    ) -> None:
+        """`clock` gives Unix seconds; `next_look` when account events of Linq's ask for a look (ms), None for none."""
+        self._next_look = next_look
         self._redis = redis
         self._key = redis.key
         self._rules = rules
@@ -52,6 +59,7 @@ class Sweeper:
         await contain("topics", key.topics, register_topics(self._redis, self._topics()), {key.topics: "set"})
         await contain("inbox", key.inbox, self._check_inbox_and_audit(), {key.inbox: "stream"})
         await contain("replays", key.replays_running, self.check_replays())
+        await contain("account_events", key.linq_events, self.check_account_events(), {key.linq_events: "stream"})
         for partition in range(wakeups.PARTITIONS):
             await self.check_partition(partition)
         for topic in await topics_with_held_events(self._redis, self._topics()):
@@ -93,6 +101,11 @@ class Sweeper:
         """Wake the replay job if a replay is running."""
         if await Replays(self._redis).are_running():
             await wakeups.wake(self._redis, wakeups.replay(self._key))
+
+    async def check_account_events(self) -> None:
+        """Wake the reaction to account events of Linq's when its next look is due, if any waits."""
+        if self._next_look is not None and (due := await self._next_look()) is not None:
+            await wakeups.wake(self._redis, wakeups.react(self._key), due)
 
     async def check_partition(self, partition: int) -> None:
         """Repair the lanes of `partition`, and wake its worker, now or when the next retry is due."""

@@ -7,13 +7,16 @@ the chat -> line index learns from the whole batch, and an event that proves no 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import structlog
 
+from relay.bootstrap.reactions import account_event_of
 from relay.core.errors import Unparsable
-from relay.core.event import Event
+from relay.core.event import Dialect, Event
 from relay.linq.payloads.decode import decode
+from relay.linq.payloads.envelope import read_envelope
+from relay.linq.payloads.event_types import REACTED_TO
 from relay.process.telemetry.context import trace_id_of
 from relay.store.inbox import quarantine
 from relay.store.inbox.chat_lines import Sighting
@@ -21,6 +24,7 @@ from relay.store.inbox.chat_lines import Sighting
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from relay.store.account_events import AccountEvent
     from relay.store.inbox.chat_lines import ChatLines
     from relay.store.inbox.inbox import InboxEntry
 
@@ -34,6 +38,8 @@ class Undecodable:
     """The result for an entry that is no event; it is quarantined."""
 
     reason: str
+    type: ClassVar[str] = ""
+    """The type of an event, which this is not."""
 
 
 async def decode_batch(entries: Sequence[InboxEntry], chats: ChatLines, token: str) -> list[Event | Undecodable]:
@@ -51,6 +57,19 @@ async def decode_batch(entries: Sequence[InboxEntry], chats: ChatLines, token: s
     return [
         event._replace(line=line) if isinstance(event, Event) and event.line != line else event
         for event, line in zip(decoded, lines, strict=True)
+    ]
+
+
+def account_events_in(
+    entries: Sequence[InboxEntry], events: Sequence[Event | Undecodable], now_ms: int
+) -> list[AccountEvent]:
+    """Return the events of a decoded batch that the relay itself reacts to (`bootstrap.reactions`)."""
+    if REACTED_TO.isdisjoint([event.type for event in events]):  # nearly always
+        return []
+    return [
+        account_event_of(read_envelope(entry.body), now_ms)
+        for entry, event in zip(entries, events, strict=True)
+        if event.type in REACTED_TO and entry.dialect is Dialect.V3
     ]
 
 

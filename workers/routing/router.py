@@ -28,24 +28,28 @@ from relay.core.event import Dialect, Event
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
+from relay.store.account_events import AccountEvents
 from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
-from relay.store.gaps.message_index import INDEXED, begin_index, lifetime_ms, message_key
-from relay.store.inbox import quarantine
+from relay.store.gaps.message_index import INDEXED, begin_index, lifetime_ms
 from relay.store.inbox.chat_lines import ChatLines
-from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
+from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, NotPrepared, Permit, compile_feeds, parts_of
 from relay.store.isolation import Isolation, checking_types
 from relay.store.lanes.lane import Lane
-from relay.store.topics.record import Proof, fields_of, mark_source
+from relay.store.lines.activity import ActivityCounter, Tally, count_lines
 from relay.store.topics.registry import register_topics
-from workers.routing.decoder import Undecodable, decode_batch, poisoned
+from workers.routing.contract_watch import ContractWatch
+from workers.routing.decoder import account_events_in, decode_batch
+from workers.routing.facts import BodyFacts
+from workers.routing.line_changes import record_line_changes
+from workers.routing.moves import move_of
+from workers.routing.opt_outs import record_opt_outs_of
 from workers.routing.route_spans import RouteSpans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from relay.config.file import Loaded, RulesInForce
-    from relay.core.config.topics import TopicIndex
     from relay.process.telemetry.spans import Tracer
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
@@ -56,9 +60,6 @@ _BATCH = 128
 # Turns of the loop until redis-py, which first checks whether its connection is still open, has written its commands.
 # Only then does Redis work while the next batch is decoded: 33,800 events/s on two cores, and 25,800 with one turn.
 _TURNS = 8
-
-# Bytes, since they are joined for every event.
-_BY_URL, _BY_PAYLOAD, _BY_CHAT, _UNPROVED = (f"{proof} ".encode() for proof in Proof)
 
 log = structlog.get_logger()
 
@@ -80,6 +81,7 @@ class _Batch(NamedTuple):
     """The mark of the rules they were matched with."""
     began: float
     """Start of their decoding, Unix seconds."""
+    tally: Tally
     unreadable: Sequence[Dialect] = ()
     """The dialects of the entries to quarantine."""
     traced: Sequence[Routed] = ()
@@ -102,15 +104,19 @@ class Router:
     ) -> None:
         """`clock` gives Unix seconds; without `tracer` traces are off; `gap_window` is the message index's, seconds."""
         self._metrics = metrics or WorkerMetrics.unscraped()
+        self._facts = BodyFacts(self._metrics)
         self._redis = redis
         self._inbox = Inbox(redis, lifetime_ms(gap_window))
         self._indexed = INDEXED if gap_window else frozenset[str]()
         self._chats = ChatLines(redis, clock)
+        self._account_events = AccountEvents(redis)
         self._rules = rules
         self._clock = clock
+        self._activity = ActivityCounter(redis)
         self._idle_timeout, self._max_run = timings.idle, timings.run
         self._block_ms = round(timings.router_block * 1000)
         self._isolation = Isolation(redis)
+        self._contracts = ContractWatch(redis, clock)
         self._spans = None if tracer is None else RouteSpans(tracer)
         self._prepared: _Prepared  # set when a drain begins
         self._entries: list[InboxEntry] = []  # to be decoded next
@@ -129,7 +135,7 @@ class Router:
         while not (stop.is_set() or lease.lost.is_set()):
             now = loop.time()
             if now - busy_at > self._idle_timeout or now - began > self._max_run:
-                return
+                break
             try:
                 if await retry_until_redis_answers("routing", partial(self._step, lease), self._resync):
                     busy_at = loop.time()
@@ -138,6 +144,10 @@ class Router:
             except NotPrepared:
                 self._resync()
                 self._prepared = await self._prepare()
+            if self._contracts.is_due:
+                await self._contracts.store()
+        await self._contracts.store()
+        await self._activity.write(at_once=True)
 
     async def _prepare(self) -> _Prepared:
         """Create the consumer group of every lane before an event is routed under the rules in force.
@@ -171,6 +181,7 @@ class Router:
             await self._commit(await self._decode(lease), lease)
             self._drop()
         else:
+            await self._activity.write()
             self._entries = await self._inbox.read(_BATCH, block_ms=self._block_ms)
             return bool(self._entries)
         return True
@@ -201,11 +212,23 @@ class Router:
             self._prepared = await self._prepare()
         prepared = self._prepared
         events = await decode_batch(entries, self._chats, lease.token)
+        if account_events := account_events_in(entries, events, round(began * 1000)):
+            noting = self._account_events.note(account_events, round(began * 1000))
+            key = self._redis.key.linq_events
+            await self._isolation.contain("account_events", key, noting, {key: "stream"})
+        self._contracts.add(
+            [(event, entry.body) for entry, event in zip(entries, events, strict=True) if isinstance(event, Event)]
+        )
         index = prepared.loaded.config.index
-        indexed = self._indexed
-        moves = [_move(entry, event, index, indexed) for entry, event in zip(entries, events, strict=True)]
+        await record_line_changes(self._redis, entries, events)
+        if prepared.loaded.config.linq.opt_outs:
+            await record_opt_outs_of(self._redis, entries, events, lease.token)
+        indexed, facts = self._indexed, self._facts
+        moves = [move_of(entry, event, index, indexed, facts) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
-        batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, unreadable)
+        at = entries[-1].at
+        tally = Tally(int(at) if at.isdigit() else round(began * 1000), count_lines(events))
+        batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, tally, unreadable)
         if self._spans is None:
             return batch
         pairs = zip(events, moves, strict=True)
@@ -215,11 +238,14 @@ class Router:
     async def _commit(self, batch: _Batch | None, lease: Lease) -> None:
         if batch is None:
             return
-        parts, events, mark, began, unreadable, traced = batch
+        parts, events, mark, began, tally, unreadable, traced = batch
         moved = await self._inbox.commit(parts, Permit(lease.token, mark), round(self._clock() * 1000))
         self._metrics.routed(moved.routed, moved.unmatched)
+        if any(moved):
+            self._activity.add(tally)
         for dialect in unreadable if moved.quarantined else ():
             self._metrics.quarantined(dialect)
+        await self._activity.write()
         if self._spans is not None:
             self._spans.record(traced, began, self._clock())
         for topic in self._inbox.holding:
@@ -236,33 +262,3 @@ class Router:
 
 async def _checked(lane: Lane) -> None:
     await checking_types(lane.ensure())
-
-
-def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex, indexed: Container[str]) -> Move:
-    """Return the topics of an entry by the rules; it is quarantined if it cannot be routed."""
-    if isinstance(event, Event):
-        try:
-            topics, message, key = index.match(event), event.fields.message, b""
-            if message and event.type in indexed and entry.dialect is Dialect.V3:
-                key = message_key(event.type, message)
-            if not topics:
-                return Move(entry.entry, topics, (event.type,), len(entry.body), message=key)
-            fields = fields_of(event, entry.at, entry.webhook_id, entry.body, _via(entry, event))
-            if entry.source:
-                mark_source(fields, entry.source)
-            return Move(entry.entry, topics, fields, len(entry.body), message=key)
-        except Exception as error:  # noqa: BLE001  see `poisoned`
-            event = poisoned(entry, error, event)
-    quarantine_fields = quarantine.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
-    source = {"source": entry.source} if entry.source else {}
-    pairs = {**quarantine_fields, "webhook_id": entry.webhook_id, "via": entry.via, **source}.items()
-    return Move(entry.entry, (), [part for pair in pairs for part in pair], len(entry.body), quarantined=True)
-
-
-def _via(entry: InboxEntry, event: Event) -> bytes:
-    """Return the origin of an event, as its topics' entries have it; empty if it is not known."""
-    if not entry.via:
-        return b""
-    if entry.line:
-        return _BY_URL + entry.via
-    return (_BY_PAYLOAD if event.fields.line else _BY_CHAT if event.line else _UNPROVED) + entry.via

@@ -1,4 +1,4 @@
-"""The arq jobs: route, deliver, replay, sweep, trim, alert, backfill, and the drift check of our subscriptions at Linq.
+"""The arq jobs: route, deliver, replay, sweep, trim, alert, backfill, and the looks at our subscriptions at Linq.
 
 A drain job (route, deliver, replay) is enqueued by a wake-up with a fixed id, acquires the lease on that id, works, and
 ends. An event that arrives while the job ends cannot enqueue it, since arq still knows the id. So `wake_for_rest` runs
@@ -64,6 +64,12 @@ async def check_linq(ctx: Context) -> None:
         await parts_of(ctx).drift_check.check()
 
 
+async def react(ctx: Context) -> None:
+    """Look at Linq after account events of Linq's, unless the last look was just before."""
+    async with _lease(ctx):
+        await _unless_redis_fails("reacting to events of Linq", parts_of(ctx).reactions.react())
+
+
 async def trim(ctx: Context) -> None:
     """Trim the topics, the attempt logs and the quarantine."""
     async with _lease(ctx):
@@ -106,6 +112,8 @@ async def wake_for_rest(ctx: Context) -> None:
         await retry_until_redis_answers("checking the inbox", sweeper.check_inbox)
     elif job == wakeups.replay(key).job_id:
         await retry_until_redis_answers("checking replays", sweeper.check_replays)
+    elif job == wakeups.react(key).job_id:
+        await retry_until_redis_answers("checking account events", sweeper.check_account_events)
     partition = wakeups.partition_of_job(key, job)
     if partition is not None:
         await retry_until_redis_answers("checking lanes", lambda: sweeper.check_partition(partition))

@@ -22,6 +22,7 @@ from workers.delivery.partition_worker import PartitionWorker
 from workers.maintenance.alerting import Alerting
 from workers.maintenance.backfiller import Backfiller
 from workers.maintenance.linq_drift import DriftCheck
+from workers.maintenance.linq_reactions import LinqReactions
 from workers.maintenance.replayer import Replayer
 from workers.maintenance.retention import Retention
 from workers.maintenance.sweeper import Sweeper
@@ -51,6 +52,7 @@ class WorkerParts:
     replayer: Replayer
     sweeper: Sweeper
     drift_check: DriftCheck
+    reactions: LinqReactions
     retention: Retention
     readiness: WorkerReadiness
     metrics: WorkerMetrics
@@ -85,6 +87,8 @@ async def worker_parts(
             RightsWatch(redis, timings.rights_check) as rights,
         ):
             sender = Sender(connections, time.time, tracer)
+            drift_check = DriftCheck(redis, rules, settings, time.time)
+            reactions = LinqReactions(redis, rules, settings, drift_check, time.time)
             yield WorkerParts(
                 redis=redis,
                 rules=rules,
@@ -99,8 +103,9 @@ async def worker_parts(
                     metrics=metrics,
                 ),
                 replayer=Replayer(redis, rules, time.time, timings),
-                sweeper=Sweeper(redis, rules, time.time),
-                drift_check=DriftCheck(redis, rules, settings, time.time),
+                sweeper=Sweeper(redis, rules, time.time, reactions.next_look),
+                drift_check=drift_check,
+                reactions=reactions,
                 retention=Retention(redis, rules, time.time, settings.relay_gap_window),
                 backfiller=Backfiller(redis, rules, settings, time.time),
                 readiness=WorkerReadiness(redis, rights),

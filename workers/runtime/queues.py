@@ -1,7 +1,7 @@
 """The arq queue of each job.
 
-    hot     route, deliver, sweep                       events wait for these: polled twenty times a second
-    slow    replay, trim, check_linq, alert, backfill   may take minutes; no event waits for these
+    hot     route, deliver, sweep                              events wait for these: polled twenty times a second
+    slow    replay, trim, check_linq, react, alert, backfill   may take minutes; no event waits for these
 
 arq runs a bounded number of jobs per queue and starts the oldest first, so long jobs would keep quick ones from
 starting. Each queue has an arq worker of its own in every process, with room for all of its jobs: neither queue can
@@ -18,7 +18,7 @@ from arq.worker import func
 
 from relay.store import wakeups
 from workers.runtime import without_arq
-from workers.runtime.jobs import alert, backfill, check_linq, deliver, replay, route, sweep, trim
+from workers.runtime.jobs import alert, backfill, check_linq, deliver, react, replay, route, sweep, trim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,7 @@ def _slow(parts: WorkerParts) -> Queue:
         crons.append(cron(backfill, name="backfill", second=_BACKFILL, timeout=_MAX_BACKFILL))
     return Queue(
         parts.redis.key.slow_queue,
-        functions=(_drain(replay, "replay"),),
+        functions=(_drain(replay, "replay"), _drain(react, "react")),
         crons=tuple(crons),
         max_jobs=20,  # the replays, and as many runs of the others as their timeouts let overlap
         poll=0.5,

@@ -1,7 +1,8 @@
 """Request template: the bytes of a POST, from the head that all requests of a lane share and the headers of each.
 
 The body is sent as Linq signed it, under the same `webhook-id`, and signed again with the subscription's own secrets in
-the header families that Linq uses: a handler written for Linq works behind the relay with only its secret changed.
+the header families that Linq uses: a handler written for Linq works behind the relay with only its secret changed. Only
+a subscription with `shape` may get a body that the relay translated, marked with `Relay-Shape`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from relay.linq.signatures import v3_legacy
 from relay.net.target import Target
 from relay.net.tls import context_for
 from relay.process.telemetry.context import TRACEPARENT
-from relay.store.topics.push_headers import attempt_headers, signature_headers
+from relay.store.topics.push_headers import SHADOW_OF, attempt_headers, signature_headers
 from workers.transport.pool import Destination
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
     from relay.store.lanes.lane import Delivery
+    from relay.store.topics.push_headers import Shaped
 
 _finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
 
@@ -47,22 +49,30 @@ class RequestTemplate:
                 "Content-Type": "application/json",
                 v3_legacy.SUBSCRIPTION_ID: subscription.name,
             }
+            | ({SHADOW_OF: subscription.shadow_of} if subscription.shadow_of else {})
             | ({"Authorization": target.authorization} if target.authorization else {})
             | dict(endpoint.headers)
         )
 
-    def request(self, delivery: Delivery, number: int, timestamp: int, traceparent: str | None = None) -> bytes:
+    def request(
+        self,
+        delivery: Delivery,
+        number: int,
+        timestamp: int,
+        traceparent: str | None = None,
+        shaped: Shaped | None = None,
+    ) -> bytes:
         """Return the request of attempt `number` (from 1) of `delivery`, made at `timestamp` (Unix seconds).
 
-        `traceparent` is its trace context, if it is traced.
+        `traceparent` is its trace context, if it is traced; `shaped` is the event for a subscription with `shape`.
 
         Raises:
             ValueError: a header cannot be sent.
         """
-        record = delivery.record
+        record, shape = shaped or (delivery.record, None)
         body = record.body
         headers = attempt_headers(
-            record, delivery.topic, number, is_replay=delivery.is_replay, is_test=delivery.is_test
+            record, delivery.topic, number, is_replay=delivery.is_replay, is_test=delivery.is_test, shape=shape
         )
         headers |= signature_headers(self._secrets, record, timestamp)
         if traceparent is not None:

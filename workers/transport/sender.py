@@ -9,8 +9,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from relay.core.delivery.kept_answer import kept_answer
 from relay.core.delivery.outcome import Attempt, Outcome, Shortage, outcome_of_status, retry_after_seconds
 from relay.net.resolver import Refused
+from relay.store.topics.push_headers import in_shape
 from workers.transport.attempt_spans import AttemptSpans
 from workers.transport.connection import DeadlineExceeded, NoResponse
 from workers.transport.pool import Timeouts
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
     from relay.process.telemetry.spans import Tracer
     from relay.store.lanes.lane import Delivery
+    from workers.transport.connection import Response
     from workers.transport.pool import ConnectionPool, ConnectionPools
 
 _MAX_KEPT = 4 * 1024  # bytes of a response
@@ -54,6 +57,7 @@ class LaneSender:
         self._clock = sender.clock
         self._subscription = subscription
         self._endpoint = endpoint
+        self._shape = subscription.shape
         self._timeouts = Timeouts(subscription.connect_timeout, subscription.timeout)
 
     @cached_property
@@ -70,13 +74,14 @@ class LaneSender:
         `traceparent` is its trace context, if it is traced.
         """
         began = self._clock()
-        status, retry_after, is_resent = None, None, False
+        status, retry_after, is_resent, answer = None, None, False, ""
+        shaped = None if self._shape is None else in_shape(delivery.record, self._shape)
         try:
             try:
                 template = self._template
             except OSError as error:  # the system's authorities cannot be read
                 return Shortage(f"TLS: {error.strerror or error}")
-            request = template.request(delivery, number, int(began), traceparent)
+            request = template.request(delivery, number, int(began), traceparent, shaped)
             response = await self._pool.exchange(request, self._timeouts)
         except DeadlineExceeded as error:
             outcome, detail, is_resent = Outcome.TIMED_OUT, str(error), error.is_resent
@@ -92,12 +97,29 @@ class LaneSender:
             status, is_resent = response.status, response.is_resent
             outcome, detail = outcome_of_status(status), ""
             retry_after = retry_after_seconds(response.header(_RETRY_AFTER), began)
-            if response.flaw is not None:
-                detail = str(response.flaw)
-            elif outcome is not Outcome.DELIVERED:
-                detail = response.body[:_MAX_KEPT].decode(errors="replace")
+            if response.flaw is not None or outcome is not Outcome.DELIVERED or self._endpoint.keeps_answers:
+                detail, answer = self._kept(response, outcome)
         took = self._clock() - began
-        return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after, is_resent)
+        return Attempt(
+            outcome,
+            round(began * 1000),
+            round(took * 1000),
+            status,
+            detail,
+            retry_after,
+            is_resent,
+            shape=shaped.mark if shaped else None,
+            answer=answer,
+        )
+
+    def _kept(self, response: Response, outcome: Outcome) -> tuple[str, str]:
+        """Return what is kept of a response: of a failure or a flawed one, and of a success."""
+        if response.flaw is not None:
+            return str(response.flaw), ""
+        if self._endpoint.keeps_answers:
+            kept = kept_answer(response.body)
+            return ("", kept) if outcome is Outcome.DELIVERED else (kept, "")
+        return response.body[:_MAX_KEPT].decode(errors="replace"), ""
 
 
 class TracedLaneSender(LaneSender):

@@ -233,6 +233,10 @@ export interface PushHeaders {
    */
   "Relay-Freshness"?: "history";
   /**
+   * Only there for a subscription with `shape`: the version in which the relay translated the body, which is not what Linq signed; `untranslated` if it could not and the body is as Linq sent it.
+   */
+  "Relay-Shape"?: "2026-02-03" | "2025-01-01" | "untranslated";
+  /**
    * Only there if the relay made the event of a message at Linq: Linq did not sign it.
    */
   "Relay-Source"?: "backfill";
@@ -244,6 +248,10 @@ export interface PushHeaders {
    * Only there in a test: the event did not happen.
    */
   "Relay-Test"?: "true";
+  /**
+   * Only there for a shadow: the subscription that gets the event too. Do nothing that others see.
+   */
+  "Relay-Shadow-Of"?: string;
   "Content-Type": "application/json";
   "User-Agent": string;
   /**

@@ -159,10 +159,6 @@ export interface MessageData {
    * In message.read
    */
   read_at?: string | null;
-  /**
-   * When Linq recovered the message, if it was not delivered live
-   */
-  reconciled_at?: string | null;
 }
 /**
  * A message.
@@ -191,6 +187,10 @@ export interface MessageContent {
   read_at?: string | null;
   created_at?: string | null;
   updated_at?: string | null;
+  /**
+   * When Linq recovered the message, if it was not delivered live
+   */
+  reconciled_at?: string | null;
 }
 /**
  * A text message part

@@ -12,7 +12,7 @@ from yarl import URL
 from relay import __version__
 from relay.core.delivery.outcome import Outcome, outcome_of_status
 from relay.linq.signatures import v3_legacy
-from relay.store.topics.push_headers import attempt_headers, signature_headers
+from relay.store.topics.push_headers import attempt_headers, in_shape, signature_headers
 
 if TYPE_CHECKING:
     from relay.core.secret import SigningSecret
@@ -44,14 +44,19 @@ class Forward:
     topic: str
     timeout: float
     """Seconds for one POST."""
+    shape: str | None = None
+    """The version of Linq's payloads in which events are sent; None for that in which they came."""
 
     async def post(self, record: Record, number: int) -> Sent:
         """POST an event for the time `number` (from 1)."""
+        shape = None
+        if self.shape is not None:
+            record, shape = in_shape(record, self.shape)
         headers = {
             "User-Agent": f"linq-relay/{__version__}",
             "Content-Type": "application/json",
             v3_legacy.SUBSCRIPTION_ID: SUBSCRIPTION,
-            **attempt_headers(record, self.topic, number, is_replay=number > 1),
+            **attempt_headers(record, self.topic, number, is_replay=number > 1, shape=shape),
             **signature_headers([self.secret], record, int(time.time())),
         }
         began = time.perf_counter()

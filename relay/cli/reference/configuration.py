@@ -52,15 +52,15 @@ _SECTIONS = (
         "`[[topics]]`",
         Topic,
         """A named stream of the events that match: one of its `events`, one of its `lines` (if it has any), and every
-condition that it sets (`direction`, `service`, `is_group`, `freshness`). An event without a value for a condition does
-not match it. When a topic discards events: [redis.md](redis.md#retention).""",
+condition that it sets (`direction`, `service` and so on). An event without a value for a condition does not match it,
+but `not_sender`. Recipes: [topics.md](topics.md). When a topic discards events: [redis.md](redis.md#retention).""",
     ),
     _Section(
         "`[[subscriptions]]`",
         Subscription,
         """A team that receives a topic by HTTP POST; pull subscriptions need no entry. `events`, `lines`, `freshness`
-narrow the topic, each as in a topic; the rest is counted as `filtered`. What is sent, and what each response leads to:
-[deliveries.md](deliveries.md).""",
+and `api` narrow the topic, each as in a topic; the rest is counted as `filtered`. What is sent, and what each response
+leads to: [deliveries.md](deliveries.md).""",
     ),
     _Section(
         "`auth` of a subscription",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.cli.reference.markdown import generated_from, table
-from relay.metrics.declared import LABELS, METRICS
+from relay.metrics.declared import METRICS
+from relay.metrics.labels import LABELS
 from relay.metrics.metric import Kind, Metric, Source
 
 if TYPE_CHECKING:

@@ -64,8 +64,8 @@ def _form_of_class(annotation: Any) -> str:
     return "table, see below" if issubclass(annotation, BaseModel) else _PLAIN.get(annotation, "text")
 
 
-def _choices(values: Sequence[str]) -> str:
-    return ", ".join(f'`"{value}"`' for value in values)
+def _choices(values: Sequence[str | bool]) -> str:
+    return ", ".join("`true`" if value is True else f'`"{value}"`' for value in values)
 
 
 def _list_of(form: str) -> str:

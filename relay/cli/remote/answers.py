@@ -14,6 +14,8 @@ from relay.services.topics.history.pull import PullPart, PullState
 from relay.services.topics.history.push import DeadPart, PushPart, PushState
 from relay.services.topics.history.story import EventStory, Receipt, TopicPart
 from relay.services.topics.history.view import Body, EventView, Place
+from relay.services.topics.life.steps import Facts, Has, Step
+from relay.services.topics.life.summary import Life
 from relay.store.lanes.attempt_log import FoundAttempt
 from relay.store.lanes.attempt_record import AttemptRecord
 from relay.store.lanes.dead_letters import DeadLetter
@@ -108,6 +110,7 @@ def attempt_of(attempt: Json) -> FoundAttempt:
         status=attempt["status"],
         due_ms=ms_of(attempt["next"]),
         dead=attempt["dead"],
+        shape=attempt.get("shape"),  # a relay of an older release does not tell it
     )
     return FoundAttempt(attempt["subscription"], record, attempt["counted"], attempt["detail"])
 
@@ -155,6 +158,7 @@ def state_of(state: Json) -> SubscriptionState:
         why=state["why"],
         delivered=state["delivered"],
         is_exact=state["is_exact"],
+        shadow_of=state["shadow_of"],
     )
 
 
@@ -207,3 +211,43 @@ def _push_part(part: Json) -> PushPart:
 
 def _neighbour(found: Json | None) -> Neighbour | None:
     return None if found is None else Neighbour(found["id"], found["type"], _at(found["at"]))
+
+
+def life_of(life: Json) -> Life:
+    """Return a part of the life of a message."""
+    facts = Facts(
+        line=life["line"],
+        chat=life["chat"],
+        direction=life["direction"],
+        service=life["service"],
+        is_group=life["is_group"],
+        reply_to=life["reply_to"],
+        trace=life["trace"],
+        sent_ms=ms_of(life["sent"]),
+        delivered_ms=ms_of(life["delivered"]),
+        read_ms=ms_of(life["read"]),
+    )
+    return Life(
+        message=life["message"],
+        steps=tuple(map(_step, life["steps"])),
+        facts=facts,
+        untaken=tuple(life["untaken"]),
+        cursor=life["cursor"],
+        searched_to_ms=ms_of(life["searched_to"]),
+    )
+
+
+def _step(step: Json) -> Step:
+    return Step(
+        kind=step["kind"],
+        event=step["event"],
+        type=step["type"],
+        at_ms=_at(step["at"]),
+        routed_ms=_at(step["routed"]),
+        by=step["by"],
+        detail=step["detail"],
+        reply=step["reply"],
+        is_history=step["is_history"],
+        places=tuple(Place(place["topic"], place["entry"]) for place in step["places"]),
+        has=None if step["has"] is None else tuple(Has(**each) for each in step["has"]),
+    )

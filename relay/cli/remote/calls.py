@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from relay.services.deliveries.subscriptions import SubscriptionState
     from relay.services.topics.events import EventQuery, EventStory
     from relay.services.topics.history.view import EventView
+    from relay.services.topics.life.summary import Life
     from relay.store.lanes.attempt_log import FoundAttempt
     from relay.store.lanes.dead_letters import DeadLetter
 
@@ -57,6 +58,35 @@ async def story(access: Access, event_id: str, cursor: str | None, seconds: floa
             more = answers.story_of(await api.get(path, query))
             told = replace(told, push=told.push + more.push, push_after=more.push_after)
     return told
+
+
+async def life(access: Access, message_id: str, cursor: str | None, seconds: float | None) -> Life:
+    """Return the life of a message; the search goes on until it is whole or the time is over.
+
+    Raises:
+        ApiError: the API refuses, or there is no such message.
+        NotFoundYet: there was no time to search everything.
+    """
+    ends, found = _end(seconds), None
+    path = f"/messages/{quote(message_id, safe='')}"
+    async with open_api(access) as api:
+        while True:
+            try:
+                part = answers.life_of(await api.get(path, {"cursor": cursor}))
+                found, cursor = part if found is None else found.joined(part), part.cursor
+            except ApiError as error:
+                if error.status != HTTPStatus.NOT_FOUND or (error.cursor is None and found is None):
+                    raise
+                cursor = error.cursor
+                if found is not None:
+                    found = found.searched(cursor)
+            if cursor is None and found is not None:
+                return found
+            if time.monotonic() > ends:
+                if found is not None:
+                    return found
+                assert cursor is not None  # noqa: S101  an answer without anything has it
+                raise NotFoundYet(message_id, cursor, int(cursor.partition("-")[0]), "event of message")
 
 
 async def search(

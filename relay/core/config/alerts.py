@@ -29,7 +29,10 @@ ConditionName = Literal[
     "ledger_imbalance",
     "certificate_expiring",
     "line_silent",
+    "line_flagged",
+    "line_released",
     "linq_drift",
+    "contract_changed",
     "quarantine_not_empty",
     "redis_memory_high",
     "redis_persistence_failing",
@@ -145,9 +148,15 @@ class Alerts(EndpointTable):
     certificate_expiring: Within = Within.model_validate({"within": "14d", "for": "1h"})
     """The certificate of a subscriber ends soon."""
     line_silent: Lasting = _lasting("10m")
-    """A line had no event for longer than `silent_after` of `[linq]`."""
+    """A line had no event for longer than is usual for it at these hours; a new one for `silent_after` of `[linq]`."""
+    line_flagged: Lasting = _lasting("5m")
+    """Linq has flagged a line, or calls its reputation critical."""
+    line_released: Lasting = _lasting("5m")
+    """Linq took a line from the account: for a day, and for as long as relay.toml or a secret still has it."""
     linq_drift: AboveCount = _count(0, "15m")
     """Differences at Linq that the check finds again and again (missing, changed, inactive, extra)."""
+    contract_changed: Lasting = _lasting("1m")
+    """An event type yields a fact no more, or is new, or has a new payload version."""
     quarantine_not_empty: AboveCount = _count(0, "5m")
     """Webhooks in the quarantine."""
     redis_memory_high: AboveShare = _share(0.8, "5m")

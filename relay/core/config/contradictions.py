@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from relay.core.config.egress import Egress, RemoteEgress
+from relay.core.config.pairs.shadows import by_name, completed, is_shadow, shadow_mistakes
 from relay.core.config.teams import EVERY_TOPIC, Team
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Mistake = tuple[tuple[str | int, ...], str]
 """The path of a value, and the mistake in it."""
@@ -20,11 +21,13 @@ Mistake = tuple[tuple[str | int, ...], str]
 Row = dict[str, Any]
 
 
-def contradictions(data: Row, *, are_stored: bool = False) -> Iterator[Mistake]:
+def contradictions(
+    data: Row, *, are_stored: bool = False, beside: Mapping[str, Row] | None = None
+) -> Iterator[Mistake]:
     """Yield the mistakes that span tables.
 
     Works on raw data, so that these are also found in a file with other mistakes. With `are_stored`, the subscriptions
-    are not those of the file: what a team may make itself is less.
+    are not those of the file: what a team may make itself is less. `beside` are others, by name, that they may shadow.
     """
     egress = _egress(data)
     topics = _names(rows_of(data, "topics"))
@@ -32,10 +35,19 @@ def contradictions(data: Row, *, are_stored: bool = False) -> Iterator[Mistake]:
         yield from _duplicates(kind, rows_of(data, kind))
     for position, row in enumerate(rows_of(data, "teams")):
         yield from _unknown_topics(("teams", position, "topics"), row.get("topics"), topics)
+    accounts = _names(rows_of(linq, "accounts")) if isinstance(linq := data.get("linq"), dict) else []
+    for position, row in enumerate(rows_of(data, "topics")):
+        yield from _unknown_accounts(("topics", position, "account"), row.get("account"), accounts)
     teams = {name: row for row in rows_of(data, "teams") if isinstance(name := row.get("name"), str)}
-    for position, row in enumerate(rows_of(data, "subscriptions")):
+    yield from _exclusive(data)
+    rows = rows_of(data, "subscriptions")
+    originals = by_name(rows) | dict(beside or {})
+    for position, given in enumerate(rows):
+        for key, message in shadow_mistakes(given, originals):
+            yield ("subscriptions", position, key), message
+        row = completed(given, originals)
         topic = row.get("topic")
-        if isinstance(topic, str) and topic not in topics:
+        if isinstance(topic, str) and topic not in topics and (topic or not is_shadow(row)):
             yield ("subscriptions", position, "topic"), _no_topic(topic, topics)
         team = row.get("team")
         if isinstance(team, str):
@@ -79,6 +91,13 @@ def _unknown_topics(path: tuple[str | int, ...], granted: Any, topics: list[str]
             yield (*path, position), _no_topic(topic, topics)
 
 
+def _unknown_accounts(path: tuple[str | int, ...], wanted: Any, accounts: list[str]) -> Iterator[Mistake]:
+    for account in wanted if isinstance(wanted, list) else (wanted,):
+        if isinstance(account, str) and account not in accounts:
+            known = f"accounts: {', '.join(accounts)}" if accounts else "there is no [[linq.accounts]] table"
+            yield path, f'there is no account "{account}" ({known}); remove "account", or define it'
+
+
 def _team_mistakes(
     path: tuple[str | int, ...], team: str, topic: Any, teams: dict[str, Row], topics: list[str]
 ) -> Iterator[Mistake]:
@@ -90,6 +109,28 @@ def _team_mistakes(
         return
     if isinstance(granted, list) and topic not in granted and EVERY_TOPIC not in granted:
         yield path, f'the team "{team}" is not granted the topic "{topic}"; add it to the team\'s topics'
+
+
+def _exclusive(data: Row) -> Iterator[Mistake]:
+    """Yield the subscriptions of exclusive topics but for the first one of each; shadows do not count."""
+    exclusive = {row.get("name") for row in rows_of(data, "topics") if row.get("exclusive") is True}
+    holders: dict[str, str] = {}
+    for position, row in enumerate(rows_of(data, "subscriptions")):
+        topic = row.get("topic")
+        if isinstance(topic, str) and topic in exclusive and not is_shadow(row):
+            holder = holders.setdefault(topic, str(row.get("name")))
+            if holder != row.get("name"):
+                yield ("subscriptions", position, "topic"), exclusive_topic(topic, holder, str(row.get("name")))
+
+
+def exclusive_topic(topic: str, holder: str | None, name: str) -> str:
+    """Return the mistake of a second subscription, `name`, of an exclusive topic; None hides the name of the first."""
+    if holder is None:
+        return f'the topic "{topic}" is exclusive, and another subscription has it'
+    return (
+        f'the topic "{topic}" is exclusive and delivered to "{holder}" already, so "{name}" cannot have it; '
+        f'remove one of the two, make it a shadow (shadow_of = "{holder}"), or remove `exclusive` from the topic'
+    )
 
 
 def _refused_url(path: tuple[str | int, ...], row: Row, egress: Egress) -> Iterator[Mistake]:

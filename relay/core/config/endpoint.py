@@ -176,6 +176,8 @@ class Endpoint:
     """Certificate authorities trusted for the subscriber, PEM; None for those of the operating system."""
     egress: Egress = field(default_factory=Egress)
     """Allowed destinations."""
+    keeps_answers: bool = False
+    """True if the start of each answer is kept, since a shadow is compared by it."""
 
 
 def references(row: Mapping[str, Any]) -> Iterator[tuple[Path, SecretReference]]:

@@ -37,8 +37,9 @@ class LinqConfig(Table):
     matches.
     """
     account: StrictBool = True
-    """True if events that belong to no line get a Linq subscription of their own; it is created only if a topic matches
-    such events.
+    """True if the account has a Linq subscription of its own: for events that belong to no line, and for those by which
+    Linq reports that a subscription was switched off, or a line assigned or released. Without it, the relay learns of
+    that only by its check every five minutes, and topics get no events of the account.
     """
     heal: StrictBool = False
     """True if workers repair the drift that they find at Linq; otherwise they only log and count it. They delete only
@@ -49,7 +50,13 @@ class LinqConfig(Table):
     end: `relay backfill` by itself.
     """
     silent_after: Duration = parse_duration("24h")
-    """Time without a verified event after which an active line is reported as silent, such as `"24h"`."""
+    """Time without a verified event after which an active line is reported as silent, such as `"24h"`; it
+    counts for lines that are too new to have a usual week ([linq.md](linq.md#lines)).
+    """
+    opt_outs: StrictBool = False
+    """True if the relay keeps a registry of the handles that answered `STOP` on a line, until they send `START`. It
+    holds numbers and addresses of customers ([linq.md](linq.md#opt-outs)).
+    """
     rotate_overlap: Duration = parse_duration("1h")
     """Time for which the former secret of a rotation stays valid, such as `"1h"`."""
     v2: LinqV2 | None = None

@@ -20,6 +20,7 @@ from relay.core.config.endpoint import EndpointTable
 from relay.core.config.fields import Duration, Line, Name, Pattern, Size, Table
 from relay.core.config.linq import LinqConfig
 from relay.core.config.mistakes import message_of
+from relay.core.config.pairs.shadows import SHADOW_DEFAULTS, is_shadow, shadow_problem, with_shadows
 from relay.core.config.teams import Team, TeamName
 from relay.core.config.toml_positions import TomlPositions
 from relay.core.config.topics import DeadBounds, Topic, TopicIndex
@@ -48,7 +49,9 @@ class Subscription(EndpointTable):
     name: Name
     """Unique name: letters, digits, `.`, `_` and `-`, at most 64, such as `"crm"`."""
     topic: str
-    """Name of the topic whose events are delivered; it must be defined in the same file."""
+    """Name of the topic whose events are delivered; it must be defined in the same file. A shadow has that of its
+    original.
+    """
     team: TeamName | None = None
     """Name of the team that owns the subscription, such as `"crm"`; it must be defined in the same file, and be granted
     the topic. Absent: it belongs to the operators, and no team sees it.
@@ -102,12 +105,46 @@ class Subscription(EndpointTable):
     """`"live"` delivers only new events, `"history"` only those that Linq recovered later; the rest counts as
     `filtered`. Absent: both.
     """
+    api: Literal["v3", "v2"] | None = None
+    """Webhook API of Linq whose events are delivered, as in a topic: `"v3"` or `"v2"`; the rest counts as `filtered`.
+    Absent: both.
+    """
+    shape: Literal["2025-01-01", "2026-02-03"] | None = None
+    """Version of Linq's v3 payloads in which events are delivered, for a handler that was not moved yet, such as
+    `"2025-01-01"`. A body of the other version is translated, signed anew and marked with `Relay-Shape`; v2 is not
+    translated. Absent: as Linq sent it.
+    """
     attempts: AttemptBounds = AttemptBounds()
     """Limits of the attempt log, such as `{ keep = "72h", size = "8MiB" }`."""
     dead: DeadBounds = DeadBounds()
     """Limits of the dead letters, such as `{ keep = "720h", size = "256MiB" }`; beyond them the oldest are deleted, and
     the ledger counts them as `discarded`.
     """
+    shadow_of: Name | None = None
+    """Name of another subscription, whose deliveries this one gets too: a shadow, such as a new service that is
+    compared with the old one. It has the topic, filters and team of that one. Nothing of it raises an alert, and it
+    never keeps a topic from being trimmed. It has three attempts (`retry = ["5s", "30s"]`), `max_age = "1h"` and
+    `dead = { keep = "24h", size = "16MiB" }` unless it says otherwise. Absent: it is no shadow.
+    """
+    compare: Literal["body"] | None = None
+    """`"body"` keeps the start and a digest of each answer, also of the original's, so that `relay shadow report`
+    compares them; only with `shadow_of`. Absent: status and time are compared.
+    """
+    replies: StrictBool = False
+    """True if the subscriber answers messages itself; `relay check` and `relay doctor` warn of two such subscriptions
+    that get the messages of one line.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_a_shadow(cls, row: Any) -> Any:
+        return {**SHADOW_DEFAULTS, **row} if isinstance(row, dict) and is_shadow(row) else row
+
+    @model_validator(mode="after")
+    def _shadow_is_bounded(self) -> Self:
+        if problem := shadow_problem(self):
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _blocking_needs_order(self) -> Self:
@@ -168,6 +205,17 @@ class RelayConfig(Table):
         return frozenset(subscription.name for subscription in self.subscriptions)
 
     @cached_property
+    def shadows(self) -> dict[str, str]:
+        """The shadow subscriptions, each with the name of its original."""
+        return {each.name: each.shadow_of for each in self.subscriptions if each.shadow_of is not None}
+
+    @cached_property
+    def compared(self) -> frozenset[str]:
+        """The names of the subscriptions whose answers are kept, since a shadow is compared by them."""
+        pairs = ((each.name, each.shadow_of) for each in self.subscriptions if each.compare is not None)
+        return frozenset(name for pair in pairs for name in pair if name is not None)
+
+    @cached_property
     def subscriptions_by_topic(self) -> dict[str, tuple[Subscription, ...]]:
         """Push subscriptions by the name of their topic."""
         names = dict.fromkeys(subscription.topic for subscription in self.subscriptions)
@@ -189,7 +237,7 @@ def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
     problems = [Problem(positions.of(path), message) for path, message in contradictions(data)]
     config = None
     try:
-        config = RelayConfig.model_validate(data)
+        config = RelayConfig.model_validate(with_shadows(data))
     except ValidationError as error:
         problems.extend(
             Problem(positions.of(detail["loc"]), message_of(detail))

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 
 from relay.core.config.contradictions import contradictions
 from relay.core.config.mistakes import JSON, message_of
+from relay.core.config.pairs.shadows import by_name, completed, row_of
 from relay.core.config.relay_toml import Subscription
 from relay.core.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.core.config.teams import Team
@@ -24,8 +25,18 @@ Checked = Subscription | tuple[Problem, ...]
 """A valid subscription, or the mistakes of its row, by key."""
 
 
-def check_rows(rows: Sequence[dict[str, Any]], config: RelayConfig, teams: Sequence[Team] = ()) -> list[Checked]:
-    """Check each of `rows`, whose names differ, as if it were in the file of `config` and `teams` were there too."""
+def check_rows(
+    rows: Sequence[dict[str, Any]],
+    config: RelayConfig,
+    teams: Sequence[Team] = (),
+    beside: Mapping[str, dict[str, Any]] | None = None,
+) -> list[Checked]:
+    """Check each of `rows`, whose names differ, as if it were in the file of `config` and `teams` were there too.
+
+    They may shadow each other, what `config` has, and the tables `beside`, by name.
+    """
+    others = {each.name: row_of(each) for each in config.subscriptions}
+    others = by_name(rows) | dict(beside or {}) | others
     data = {
         "topics": [{"name": topic.name} for topic in config.topics],
         "teams": [team.model_dump(exclude_none=True, mode="json") for team in (*config.teams, *teams)],
@@ -33,9 +44,9 @@ def check_rows(rows: Sequence[dict[str, Any]], config: RelayConfig, teams: Seque
         "subscriptions": list(rows),
     }
     problems: dict[int, list[Problem]] = {}
-    for (_, position, *keys), message in contradictions(data, are_stored=True):
+    for (_, position, *keys), message in contradictions(data, are_stored=True, beside=others):
         problems.setdefault(int(position), []).append(_problem(keys, message))
-    return [_checked(row, problems.get(position, [])) for position, row in enumerate(rows)]
+    return [_checked(completed(row, others), problems.get(position, [])) for position, row in enumerate(rows)]
 
 
 def _checked(row: dict[str, Any], problems: list[Problem]) -> Checked:

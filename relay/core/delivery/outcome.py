@@ -63,6 +63,10 @@ class Attempt:
     """Seconds that the subscriber requested with Retry-After."""
     is_resent: bool = False
     """True if a kept connection was lost under the POST, which was sent again on a new one within this attempt."""
+    shape: str | None = None
+    """The `Relay-Shape` with which it was sent."""
+    answer: str = ""
+    """Start of a 2xx response, if it is kept for a comparison."""
 
     @property
     def ended_ms(self) -> int:

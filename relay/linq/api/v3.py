@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
 
 import linq
 from linq.types.webhook_event_type import WebhookEventType
@@ -60,6 +60,17 @@ class ListedLines:
     """Numbers that Linq lists and that are not E.164."""
 
 
+class ListedLine(NamedTuple):
+    """A line in Linq's list."""
+
+    line: str
+    """E.164."""
+    kind: str | None = None
+    """`iMessage` or `RCS` (`line_type`); None if it does not tell."""
+    reputation: str | None = None
+    """`HEALTHY`, `AT_RISK` or `CRITICAL`; None if it does not tell."""
+
+
 class LinqApi:
     """Calls that bootstrap needs. When Linq limits the rate, all of them wait for the time it requests."""
 
@@ -73,7 +84,7 @@ class LinqApi:
         Raises:
             LinqApiError: the call failed, or Linq lists none.
         """
-        rows = await self._list("listing phone numbers", self._client.phone_numbers.list, "phone_numbers", _number)
+        rows = await self._numbers(_number)
         numbers = sorted(set(rows))
         lines = [number for number in numbers if is_line(number)]
         if not lines:
@@ -81,6 +92,13 @@ class LinqApi:
                 "Linq lists no phone numbers for this key; check that LINQ_API_V3_API_KEY is of the right environment"
             )
         return ListedLines(lines, tuple(number for number in numbers if not is_line(number)))
+
+    async def listed_lines(self) -> list[ListedLine]:
+        """List every line of the account with its type and reputation; numbers that are not E.164 are left out."""
+        return [each for each in await self._numbers(_listed_line) if is_line(each.line)]
+
+    async def _numbers(self, read: Callable[[Any], Answer]) -> list[Answer]:
+        return await self._list("listing phone numbers", self._client.phone_numbers.list, "phone_numbers", read)
 
     async def event_types(self) -> list[str]:
         """List every event type that can be subscribed to; the SDK's list if this Linq has no such endpoint."""
@@ -119,14 +137,20 @@ class LinqApi:
         )
         return await self._ask(f"creating the subscription of {line or 'the account'}", call, _created)
 
-    async def update(self, subscription_id: str, events: Sequence[str], line: str | None) -> None:
-        """Set the events and the line (None: all lines) of a subscription, and activate it."""
+    async def update(
+        self, subscription_id: str, events: Sequence[str], line: str | None, target_url: str | None = None
+    ) -> None:
+        """Set the events and the line (None: all lines) of a subscription, and activate it; its URL, if one is given.
+
+        Its secret stays.
+        """
         call = partial(
             self._client.webhook_subscriptions.update,
             subscription_id,
             subscribed_events=list(events),  # type: ignore[arg-type]  # as above
             phone_numbers=[line] if line else None,
             is_active=True,
+            target_url=target_url or linq.omit,
         )
         await self._ask(f"updating the subscription of {line or 'the account'}", call, _subscription)
 
@@ -243,6 +267,17 @@ def _page(answer: Any, field: str, read: Callable[[Any], Answer]) -> tuple[list[
 
 def _number(row: Any) -> str:
     return _text(row.phone_number)
+
+
+def _listed_line(row: Any) -> ListedLine:
+    """Return what a row tells; the type and the reputation are newer than some of Linq's servers."""
+    reputation = getattr(row.reputation, "status", None) if hasattr(row, "reputation") else None
+    kind = getattr(row, "line_type", None)
+    return ListedLine(
+        _text(row.phone_number),
+        kind if isinstance(kind, str) else None,
+        reputation if isinstance(reputation, str) else None,
+    )
 
 
 def _created(row: Any) -> tuple[LinqSubscription, SigningSecret]:

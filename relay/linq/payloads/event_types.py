@@ -31,6 +31,20 @@ V2_TYPES = (
     "participant.removed",
 )
 
+SENT_TWICE = tuple(event_type for event_type in V2_TYPES if event_type.startswith("message."))
+"""Event types that v3 and v2 both have, for what happened once."""
+
+REACTED_TO = frozenset(
+    (
+        *("webhook_subscription.disabled", "webhook_subscription.enabled", "webhook_subscription.deleted"),
+        *("webhook_subscription.target_url_changed", "webhook_subscription.events.updated"),
+        "webhook_subscription.phone_numbers.updated",
+        *("phone_number.assigned", "phone_number.released", "phone_number.status_updated", "environment.line_moved"),
+        *("api_token.expiry_scheduled", "api_token.expired", "api_token.deleted"),
+    )
+)
+"""Account events that concern the relay itself (`bootstrap.reactions`): the account's subscription always has them."""
+
 _FAMILIES_OF_LINES = {"message", "reaction", "poll", "participant", "chat", "call", "location"}
 _FAMILIES_OF_THE_ACCOUNT = {
     *("payment", "connection", "api_token", "environment", "webhook_subscription", "team_member", "zero_day_retention"),
@@ -49,6 +63,11 @@ def is_of_the_account(event_type: str) -> bool:
     subscription, and deduplication keeps one.
     """
     return _family(event_type) not in _FAMILIES_OF_LINES
+
+
+def in_both_apis(patterns: Iterable[str]) -> bool:
+    """Return True if `patterns` match messages, which arrive once over each API if both are on."""
+    return any(matches(pattern, event_type) for pattern in patterns for event_type in SENT_TWICE)
 
 
 def _family(event_type: str) -> str:

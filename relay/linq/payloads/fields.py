@@ -56,7 +56,7 @@ def _v3_fields(event_type: str, data: dict[str, Any]) -> PayloadFields:
         direction=_direction(data) or _V3_DIRECTION.get(event_type),
         service=_v3_service(data),
         is_group=_bool(chat.get("is_group"), data.get("is_group")),
-        reconciled_at=_text(data.get("reconciled_at")),
+        reconciled_at=_text(data.get("reconciled_at") or _object(data.get("message")).get("reconciled_at")),
     )
 
 

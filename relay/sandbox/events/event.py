@@ -49,8 +49,10 @@ class V3Event:
         chosen = self.version or version
         data = self.data(chosen)
         reconciled = reconciled_at or self.reconciled_at
-        if reconciled is not None and chosen != OLD and self.event_type in _RECONCILABLE:
-            data = {**data, "reconciled_at": rfc3339(reconciled)}
+        if reconciled is not None and self.event_type in _RECONCILABLE:
+            mark = {"reconciled_at": rfc3339(reconciled)}
+            message = data.get("message") if chosen == OLD else None
+            data = {**data, "message": {**message, **mark}} if isinstance(message, dict) else {**data, **mark}
         body = envelope(self.event_type, self.event_id, data, chosen, self.occurred_at, self.message)
         return Content(body, payload_fields(Dialect.V3, self.event_type, data).chat)
 

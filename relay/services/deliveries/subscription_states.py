@@ -80,6 +80,13 @@ class SubscriptionState:
     delivered: int
     is_exact: bool
     """False if what waits was not counted, but is what makes the ledger balance."""
+    shadow_of: str | None = None
+    """The subscription that it shadows; None if it is no shadow."""
+
+    @property
+    def needs_operator(self) -> bool:
+        """True if it does not deliver as it should; no trouble of a shadow needs an operator."""
+        return not self.state.is_good and self.shadow_of is None
 
     @property
     def sentence(self) -> str:
@@ -180,6 +187,7 @@ def _state(
         why=why,
         delivered=ledger.delivered,
         is_exact=lane.is_exact,
+        shadow_of=subscription.shadow_of if subscription else None,
     )
 
 

@@ -202,5 +202,5 @@ def _unusable_state(view: View, name: str, why: str, state: SubscriptionState | 
     """Return the state of a subscription that is not in force; `state` is that of its lane, if it has one."""
     lane = state or unstarted(name)
     record = view.stored.get(name)
-    topic = str(record.table.get("topic")) if record else lane.topic
+    topic = str(record.table["topic"]) if record and "topic" in record.table else lane.topic
     return replace(lane, state=State.UNUSABLE, why=why, topic=topic, team=record.team if record else None)

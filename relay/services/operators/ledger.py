@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relay.store.inbox.refusals import refused_counts
 from relay.store.lanes.position import lane_names
 from relay.store.ledger.ledger import LaneLedger, Ledger, Totals
+from relay.store.shadow_marks import shadows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +51,7 @@ async def read(
     shown = names if limit is None else names[:limit]
     totals, unmatched, refused = await ledger.totals(), await ledger.unmatched(), await refused_counts(context.redis)
     states = await ledger.states(count_timeout=None if is_exact else 0, lanes=shown)
-    lanes = tuple(state.ledger for state in states)
+    shadows = await shadows_of(context.redis, await context.rules.known())
+    lanes = tuple(replace(state.ledger, shadow_of=shadows.get(state.ledger.subscription)) for state in states)
     is_whole = len(shown) == len(names)
     return Books(totals, unmatched, refused, lanes, all(state.is_exact for state in states), is_whole)

@@ -71,7 +71,7 @@ class Overview:
     @property
     def troubled(self) -> Sequence[SubscriptionState]:
         """The subscriptions that do not deliver, or have dead letters."""
-        return [each for each in self.subscriptions if not each.state.is_good or each.dead]
+        return [each for each in self.subscriptions if each.needs_operator or (each.dead and each.shadow_of is None)]
 
 
 async def read(context: Context, principal: Principal) -> Overview:

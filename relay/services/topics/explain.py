@@ -17,11 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from relay.core.access.principal import Principal
+    from relay.core.conditions.content import Content
     from relay.core.config.relay_toml import RelayConfig, Subscription
+    from relay.core.config.topics import Topic
     from relay.core.event import Event
     from relay.services.context import Context
 
 YES, NO, IF_LINE = "yes", "no", "depends on the line"
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionVerdict:
+    """The outcome of one condition of a topic."""
+
+    condition: str
+    """Its key in relay.toml."""
+    wanted: str
+    holds: bool
+    why_not: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,8 @@ class Verdict:
     answer: str
     """`yes`, `no`, or `depends on the line`."""
     why_not: list[str]
+    conditions: tuple[ConditionVerdict, ...] = ()
+    """The conditions that the topic sets beyond event types and lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +81,16 @@ class Explanation:
         return [name for name, verdict in self.topics.items() if verdict.answer == YES]
 
 
-async def explain(context: Context, principal: Principal, event: Event, *, is_exact: bool = False) -> Explanation:
+async def explain(
+    context: Context, principal: Principal, event: Event, content: Content, *, is_exact: bool = False
+) -> Explanation:
     """Return which topics and subscriptions get `event`, and why the others do not.
 
     A line that the event does not name can be known once its webhook arrives. With `is_exact`, the lag of pull groups
     is counted.
     """
     principal.require(Scope.READ)
-    found = by_rules(await context.config(), principal, event)
+    found = by_rules(await context.config(), principal, event, content)
     possible = [name for name, verdict in found.topics.items() if verdict.answer != NO]
     states = {each.name: each.sentence for each in await subscriptions.list_states(context, principal)}
     readers = await topics.read_states(context, principal, possible, is_exact=is_exact)
@@ -95,12 +112,12 @@ async def explain(context: Context, principal: Principal, event: Event, *, is_ex
     return replace(found, receivers=(*push, *pull))
 
 
-def by_rules(config: RelayConfig, principal: Principal, event: Event, redis_error: str | None = None) -> Explanation:
+def by_rules(
+    config: RelayConfig, principal: Principal, event: Event, content: Content, redis_error: str | None = None
+) -> Explanation:
     """Return the explanation without what Redis knows; `redis_error` is the reason why."""
     verdicts = {
-        topic.name: _verdict(lambda candidate, topic=topic: mismatches(topic, candidate), event, topic.lines)  # type: ignore[misc]
-        for topic in config.topics
-        if principal.sees_topic(topic.name)
+        topic.name: _topic(topic, event, content) for topic in config.topics if principal.sees_topic(topic.name)
     }
     push = [
         _push(subscription, event, verdicts[subscription.topic])
@@ -108,6 +125,15 @@ def by_rules(config: RelayConfig, principal: Principal, event: Event, redis_erro
         if subscription.topic in verdicts and verdicts[subscription.topic].answer != NO
     ]
     return Explanation(verdicts, tuple(push), redis_error)
+
+
+def _topic(topic: Topic, event: Event, content: Content) -> Verdict:
+    verdict = _verdict(lambda candidate: mismatches(topic, candidate, content), event, topic.lines)
+    reasons = [(condition, condition.check(event, content)) for condition in topic.conditions]
+    return replace(
+        verdict,
+        conditions=tuple(ConditionVerdict(each.name, each.wanted, why is None, why) for each, why in reasons),
+    )
 
 
 def _verdict(reasons: Callable[[Event], list[str]], event: Event, lines: tuple[str, ...] | None) -> Verdict:

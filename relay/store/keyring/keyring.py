@@ -9,9 +9,11 @@ A record that cannot be used (`keyring.record`) concerns its own subscription on
 
 from __future__ import annotations
 
+import re
 from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple
 
+from relay.core.errors import StoreError
 from relay.store.driver.client import ask
 from relay.store.driver.lock import exclusive_lock, log_waiting
 from relay.store.keyring.record import KeyRecord, UnusableRecord, open_record, parse_record
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 STRAGGLERS = 30 * 60.0
 """Seconds that a secret is kept after its subscription was deleted: Linq retries a delivery for about 25 minutes."""
+
+_TAG_BYTES = 4
+_TAG = re.compile(rb"[0-9a-f]{8}")
 
 
 class Snapshot(NamedTuple):
@@ -85,6 +90,26 @@ class Keyring:
         for record in await self.records():
             if record.subscription_id == subscription_id:
                 await self._write(record.model_copy(update={"retire_at": int(at)}))
+
+    async def owner_tag(self) -> str | None:
+        """Return the tag in the URLs of our subscriptions at Linq; None if none was made yet.
+
+        Raises:
+            StoreError: it was changed by another client.
+        """
+        tag: bytes | None = await ask(self._redis.get(self._key.linq_owner))
+        if tag is None:
+            return None
+        if not _TAG.fullmatch(tag):
+            raise StoreError(
+                f"the key {self._key.linq_owner} in Redis is not an owner tag: another client changed it; put back the "
+                "eight digits that follow owner= in the URLs of the relay's subscriptions at Linq"
+            )
+        return tag.decode()
+
+    async def make_owner_tag(self) -> None:
+        """Store an owner tag, if there is none: it is random, and stays for as long as this Redis has its data."""
+        await ask(self._redis.set(self._key.linq_owner, token_hex(_TAG_BYTES), nx=True))
 
     def exclusively(self, on_wait: Callable[[str], None] = log_waiting) -> AbstractAsyncContextManager[None]:
         """Hold the lock for changes of subscriptions at Linq and of secrets here.

@@ -1,5 +1,8 @@
 """The last verified event of each line, and the generation of its secret: for `relay bootstrap status` and its checks.
 
+Whether a line is silent is judged by its own rhythm (`lines.rhythm`), or by `[linq] silent_after` while too little is
+known of it.
+
 Every ingress process records them in memory and writes them every few seconds, apart from acceptance; a killed process
 loses only the last seconds.
 """
@@ -7,18 +10,23 @@ loses only the last seconds.
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from relay.core.event import ACCOUNT, owner_of
+from relay.core.lines import is_line
 from relay.process.tasks import end_task
 from relay.store.driver.client import REDIS_ERRORS, ask
+from relay.store.lines.activity import read_activity
+from relay.store.lines.rhythm import Activity, is_silent
 
 if TYPE_CHECKING:
     from relay.core.event import VerifiedWebhook
     from relay.store.driver.client import Redis
 
+_NONE = Activity()
 _INTERVAL = 5.0  # seconds between two writes
 
 
@@ -30,10 +38,19 @@ class LastEvent:
     """Unix milliseconds."""
     generation: int
     """The generation whose secret verified it."""
+    activity: Activity = field(default_factory=Activity, compare=False, repr=False)
+    """Its events by hour, if it is one of a line."""
 
     def is_silent(self, owner: str, now: float, silent_after: float) -> bool:
         """Return True if `owner` had no event for too long; seconds. Events of the account are too rare to tell."""
-        return owner != ACCOUNT and now - self.at_ms / 1000 > silent_after
+        if owner == ACCOUNT:
+            return False
+        judgement = is_silent(self.activity, self.at_ms, now * 1000)
+        return now - self.at_ms / 1000 > silent_after if judgement is None else judgement
+
+    def has_rhythm(self, now_ms: float) -> bool:
+        """Return True if enough is known of the line to judge it by its usual week."""
+        return is_silent(self.activity, self.at_ms, now_ms) is not None
 
 
 class LastSeen:
@@ -78,5 +95,10 @@ class LastSeen:
 
 async def last_events(redis: Redis) -> dict[str, LastEvent]:
     """Return the last event by the owner of the Linq subscription (`owner_of`)."""
-    rows = await ask(redis.hgetall(redis.key.last_seen))
-    return {owner.decode(): LastEvent(*map(int, value.split())) for owner, value in rows.items()}
+    rows: dict[bytes, bytes] = await ask(redis.hgetall(redis.key.last_seen))
+    times = {owner.decode(): value.split() for owner, value in rows.items()}
+    activity = await read_activity(redis, [owner for owner in times if is_line(owner)], time.time() * 1000)
+    return {
+        owner: LastEvent(int(at_ms), int(generation), activity.get(owner, _NONE))
+        for owner, (at_ms, generation) in times.items()
+    }

@@ -44,11 +44,16 @@ class FoundAttempt:
     counted: bool
     """False if the verdict came too late: another worker had the lease, or the delivery was already settled."""
     detail: str
-    """The error, or the start of the response; empty for a success, and if it was trimmed."""
+    """The error, or the start of the response; empty if it was trimmed, and for a success that is not compared."""
 
 
-async def attempts_of(redis: Redis, subscription: str, event_filter: EventFilter) -> AsyncGenerator[FoundAttempt, None]:
-    """Yield the matching attempts of one subscription, the one that ended last first; none if they were overwritten."""
+async def attempts_of(
+    redis: Redis, subscription: str, event_filter: EventFilter, *, with_answers: bool = False
+) -> AsyncGenerator[FoundAttempt, None]:
+    """Yield the matching attempts of one subscription, the one that ended last first; none if they were overwritten.
+
+    With `with_answers`, successes have the answer that is kept for a comparison.
+    """
     stream, end = redis.key.lane(subscription, "attempts"), "+"
     start = "-" if event_filter.since_ms is None else str(max(int(event_filter.since_ms) - SKEW_MS, 0))
     isolation, types = Isolation(redis), redis.key.lane_types(subscription)
@@ -57,7 +62,8 @@ async def attempts_of(redis: Redis, subscription: str, event_filter: EventFilter
         if not (rows := await isolation.contain("lane", subscription, reading, types)):
             return
         matching = [row for row in _decoded(rows) if event_filter.matches(_candidate(row[2]))]
-        details = await isolation.contain("lane", subscription, _details(redis, subscription, matching), types) or {}
+        answered = [row for row in matching if with_answers or row[2].outcome is not Outcome.DELIVERED]
+        details = await isolation.contain("lane", subscription, _details(redis, subscription, answered), types) or {}
         for entry, fields, attempt in matching:
             yield FoundAttempt(subscription, attempt, counted=_MOOT not in fields, detail=details.get(entry, ""))
         end = f"({rows[-1][0].decode()}"
@@ -176,12 +182,11 @@ def _decoded(rows: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Iterator[Ro
 
 
 async def _details(redis: Redis, subscription: str, rows: Sequence[Row]) -> dict[bytes, str]:
-    """Return the error or response body of each failed attempt in `rows`, by entry."""
-    failed = [entry for entry, _, attempt in rows if attempt.outcome is not Outcome.DELIVERED]
-    if not failed:
+    """Return the error or response body of each attempt in `rows` that has one, by entry."""
+    if not rows:
         return {}
     async with redis.pipeline(transaction=False) as pipe:
-        for entry in failed:
+        for entry, _, _ in rows:
             pipe.xrange(redis.key.lane(subscription, "answers"), entry, entry)
         answers: list[Any] = await pipe.execute()
     return {row[0]: row[1][b"a"].decode(errors="ignore") for found in answers for row in found}

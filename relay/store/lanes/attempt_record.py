@@ -19,18 +19,23 @@ from __future__ import annotations
 import re
 from struct import Struct
 from struct import error as StructError  # noqa: N812  an exception class
-from typing import NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
 from relay.core.delivery.outcome import Outcome
+from relay.linq.payloads.translation.translate import UNTRANSLATED
 from relay.store.topics.samples import TEST_PREFIX
 from relay.store.topics.stream_search import Condition, Kind
+
+TRANSLATED: Final = "translated"
+ShapeWord = Literal["translated", "untranslated"]
 
 _VERSION = 1
 _ATTEMPT_SIZE = 150  # bytes of Redis's memory that a success takes, about
 _ANSWER_SIZE = 4500  # bytes of Redis's memory that a response of 4 KiB takes, about
+_SHORT_ANSWER_SIZE = 700  # bytes of Redis's memory that a response that is kept for a comparison takes, at most
 _MAX_DETAIL = 4096  # bytes
 _MAX_NAME = 256  # characters of an identifier
 _MAX_TEXT = 255  # bytes
@@ -39,7 +44,9 @@ _MAX_UINT32, _MAX_UINT16 = 2**32 - 1, 2**16 - 1
 _HEAD = Struct("<BQQIIHHBBBB")
 """Version, start time, entry id in two halves, duration, attempt number, status, flags, lengths of the three texts."""
 # Plain integers: the operators of an IntFlag take longer than the packing.
-_PROBE, _REPLAY, _PLAIN, _CHAT, _MESSAGE, _TRACE = (1 << bit for bit in range(6))
+_PROBE, _REPLAY, _PLAIN, _CHAT, _MESSAGE, _TRACE, _TRANSLATED, _UNTRANSLATED = (1 << bit for bit in range(8))
+_SHAPES: dict[int, ShapeWord] = {_TRANSLATED: TRANSLATED, _UNTRANSLATED: UNTRANSLATED}
+_SHAPE_FLAGS: dict[ShapeWord | None, int] = {None: 0, TRANSLATED: _TRANSLATED, UNTRANSLATED: _UNTRANSLATED}
 _SUCCESS = b'["%s", null, null]' % Outcome.DELIVERED.encode()
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _are_regular = re.compile(f"{_UUID}\n(?:{_UUID})?\n(?:{_UUID})?\n(?:[0-9a-f]{{32}})?").fullmatch
@@ -52,9 +59,12 @@ class AttemptLimits(NamedTuple):
     answers: int
 
     @classmethod
-    def from_size(cls, size: int) -> Self:
-        """Return the limits for `size` bytes of Redis's memory: one half for attempts, one for responses."""
-        return cls(size // 2 // _ATTEMPT_SIZE, size // 2 // _ANSWER_SIZE)
+    def from_size(cls, size: int, *, keeps_answers: bool = False) -> Self:
+        """Return the limits for `size` bytes of Redis's memory: one half for attempts, one for responses.
+
+        With `keeps_answers` there is one for each attempt, and each is short.
+        """
+        return cls(size // 2 // _ATTEMPT_SIZE, size // 2 // (_SHORT_ANSWER_SIZE if keeps_answers else _ANSWER_SIZE))
 
 
 class UnreadableAttempt(ValueError):
@@ -89,6 +99,8 @@ class AttemptRecord(NamedTuple):
     """Due time of the next attempt, Unix milliseconds; None after the last one."""
     dead: str | None = None
     """Reason why the delivery was dead-lettered; None if it was not."""
+    shape: ShapeWord | None = None
+    """`TRANSLATED` if the relay translated the body, `UNTRANSLATED` if it could not; None if it had nothing to do."""
 
     @property
     def is_test(self) -> bool:
@@ -99,7 +111,7 @@ class AttemptRecord(NamedTuple):
     def marks(self) -> list[str]:
         """The words for what is special about it."""
         kind = "test" if self.is_test else "replay" if self.is_replay else ""
-        return [word for word in ("probe" if self.is_probe else "", kind) if word]
+        return [word for word in ("probe" if self.is_probe else "", kind, self.shape or "") if word]
 
     def encode(self) -> bytes:
         """Return the record as `attempts` stores it."""
@@ -114,7 +126,7 @@ class AttemptRecord(NamedTuple):
             min(max(self.took_ms, 0), _MAX_UINT32),
             min(self.number, _MAX_UINT16),
             self.status or 0,
-            flags | _PROBE * self.is_probe | _REPLAY * self.is_replay,
+            flags | _PROBE * self.is_probe | _REPLAY * self.is_replay | _SHAPE_FLAGS[self.shape],
             *map(len, texts),
         )
         return b"".join((head, *texts, identifiers, to_json(rest) if rest else b""))
@@ -170,6 +182,7 @@ class AttemptRecord(NamedTuple):
             status=status or None,
             due_ms=due_ms,
             dead=dead,
+            shape=_SHAPES.get(flags & (_TRANSLATED | _UNTRANSLATED)),
         )
 
 
@@ -221,6 +234,13 @@ def condition_on(event_id: str) -> Condition:
 def is_of(attempt: AttemptRecord, event_id: str) -> bool:
     """Return True if an attempt was one of this event."""
     return attempt.event_id == event_id[:_MAX_NAME]
+
+
+def shape_word(mark: str | None) -> ShapeWord | None:
+    """Return the `shape` of an attempt that had this `Relay-Shape`."""
+    if mark is None:
+        return None
+    return UNTRANSLATED if mark == UNTRANSLATED else TRANSLATED
 
 
 def encode_detail(detail: str) -> bytes:

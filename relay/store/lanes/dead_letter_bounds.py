@@ -15,6 +15,8 @@ from relay.store import wakeups
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relay.core.config.topics import DeadBounds
     from relay.store.driver.client import Redis
 
@@ -38,8 +40,13 @@ class TrimmedLetters(NamedTuple):
     """Bytes of Redis's memory that those take."""
 
 
-async def trim_dead_letters(redis: Redis, subscription: str, bounds: DeadBounds, now_ms: int) -> TrimmedLetters:
-    """Delete the oldest dead letters beyond `bounds`, in steps between which Redis serves other clients."""
+async def trim_dead_letters(
+    redis: Redis, subscription: str, bounds: DeadBounds, now_ms: int, *, is_alarm: bool = True
+) -> TrimmedLetters:
+    """Delete the oldest dead letters beyond `bounds`, in steps between which Redis serves other clients.
+
+    Those of a shadow are no alarm in the log.
+    """
     partition = wakeups.partition_of(subscription)
     wakeup = wakeups.deliver(redis.key, partition)
     redis_keys = [redis.key.lane(subscription), redis.key.ready(partition), redis.key.queue]
@@ -53,11 +60,13 @@ async def trim_dead_letters(redis: Redis, subscription: str, bounds: DeadBounds,
         if old + over < _STEP:
             break
     trimmed = TrimmedLetters(expired, overflowed, letters, size)
-    _log(subscription, bounds, trimmed, is_filling=is_filling)
+    _log(subscription, bounds, trimmed, is_filling=is_filling, write=log.error if is_alarm else log.info)
     return trimmed
 
 
-def _log(subscription: str, bounds: DeadBounds, trimmed: TrimmedLetters, *, is_filling: bool) -> None:
+def _log(
+    subscription: str, bounds: DeadBounds, trimmed: TrimmedLetters, *, is_filling: bool, write: Callable[..., object]
+) -> None:
     fields = {
         "subscription": subscription,
         "letters": trimmed.letters,
@@ -66,6 +75,6 @@ def _log(subscription: str, bounds: DeadBounds, trimmed: TrimmedLetters, *, is_f
         "note": f"replay or drop them: relay dead list --subscription {subscription}",
     }
     if is_filling:
-        log.error("dead_letters.filling", **fields)
+        write("dead_letters.filling", **fields)
     if trimmed.expired or trimmed.overflowed:
-        log.error("dead_letters.discarded", **fields, expired=trimmed.expired, overflowed=trimmed.overflowed)
+        write("dead_letters.discarded", **fields, expired=trimmed.expired, overflowed=trimmed.overflowed)

@@ -14,7 +14,7 @@ from relay.store.driver.batcher import Batcher
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.scripts import Script
 from relay.store.isolation import error_of
-from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, encode_detail
+from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, encode_detail, shape_word
 
 if TYPE_CHECKING:
     from relay.core.delivery.outcome import Attempt, Verdict
@@ -153,8 +153,10 @@ def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
         status=attempt.status,
         due_ms=verdict.due_ms if isinstance(verdict, RetryAt) else None,
         dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
+        shape=shape_word(attempt.shape),
     )
-    answer = b"" if attempt.outcome is Outcome.DELIVERED else encode_detail(attempt.detail)
+    text = attempt.answer if attempt.outcome is Outcome.DELIVERED else attempt.detail
+    answer = encode_detail(text) if text else b""
     return attempt_record.encode(), answer, *settlement.limits
 
 

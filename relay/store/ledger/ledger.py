@@ -88,6 +88,8 @@ class LaneLedger:
     """The number of events that were deleted before they were delivered: of the topic, replays or dead letters."""
     from_history: int = 0
     """The number of replayed events that came from a topic's history, in addition to the routed ones."""
+    shadow_of: str | None = None
+    """The subscription that it shadows; None if it is no shadow, or was not asked for."""
     fault: str = ""
     """The reason why the ledger cannot be read, such as a key of a wrong type; empty if it can."""
 

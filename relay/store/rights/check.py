@@ -51,6 +51,7 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
         ("SCRIPT", "LOAD", script),
         *(("GET", name) for name in (mark, job)),
         *(("SET", name, "") for name in (mark, job, lock)),
+        *(("MGET", mark), ("BITFIELD", mark, "GET", "u32", "#0")),
         *(("APPEND", mark, ""), ("GETRANGE", mark, "0", "1"), ("STRLEN", mark)),
         *(("PSETEX", name, "1", "") for name in (lock, f"{queue}:health-check")),
         *(

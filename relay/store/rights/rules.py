@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _CONNECTION = ("ping", "select", "client|setname")
 _TRANSACTION = ("multi", "exec", "discard")
 _LOOKS = (
-    *("exists", "get", "getrange", "pttl", "strlen", "type", "memory|usage"),
+    *("exists", "get", "getrange", "mget", "pttl", "strlen", "type", "memory|usage"),
     *("hexists", "hget", "hgetall", "hkeys", "hlen", "hmget", "hscan"),
     *("scard", "smembers"),
     *("zcard", "zcount", "zmscore", "zrange", "zrangebyscore", "zscore"),
@@ -43,7 +43,7 @@ RELAY_COMMANDS = (
     *(*_TRANSACTION, "watch", "unwatch"),
     *("eval", "evalsha", *_SCRIPTED_LOOKS, "script|load"),
     *_LOOKS,
-    *("append", "del", "expire", "incrby", "pexpire", "psetex", "set", "unlink"),
+    *("append", "bitfield", "del", "expire", "incrby", "pexpire", "psetex", "set", "unlink"),
     *("hdel", "hincrby", "hset", "hsetnx"),
     *("sadd", "srem"),
     *("bzpopmin", "zadd", "zincrby", "zpopmin", "zrem", "zremrangebyrank"),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relay.core.event import Dialect
 from relay.metrics import declared
+from relay.store.contracts.contracts import Contracts
 from relay.store.driver.client import ask
 from relay.store.driver.streams import order_of
-from relay.store.keyring.last_seen import last_events
-from relay.store.keyring.record import UnusableRecord, parse_record
 from relay.store.ledger.ledger import Ledger
+from relay.store.state.lines import line_samples, read_lines
 from relay.store.state.sample import Sample
 from relay.store.state.subscriptions import subscription_samples
 from relay.store.state.sweeps import last_sweep_ms
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 _COUNT_TIMEOUT = 1.0  # seconds for counting events one by one, where Redis does not know their number
 
-_DEFAULT_SILENCE = 24 * 3600.0
-
 
 async def read_state(
     redis: Redis, config: RelayConfig | None, count_timeout: float = _COUNT_TIMEOUT
@@ -38,6 +35,7 @@ async def read_state(
     now_ms = int(seconds) * 1000 + int(microseconds) // 1000
     yield [sample async for sample in _of_events(redis, now_ms)]
     yield [sample async for sample in _of_lines(redis, config, now_ms)]
+    yield [Sample(declared.CONTRACT_CHANGED, 1, (*pair, what)) for pair, what, _ in await Contracts(redis).changes()]
     yield [sample async for sample in topic_samples(redis, config, now_ms, count_timeout)]
     yield [sample async for sample in subscription_samples(redis, config, now_ms, count_timeout)]
 
@@ -58,12 +56,8 @@ async def _of_events(redis: Redis, now_ms: int) -> AsyncIterator[Sample]:
 
 
 async def _of_lines(redis: Redis, config: RelayConfig | None, now_ms: int) -> AsyncIterator[Sample]:
-    registered = await _registered(redis)
-    silent_after = config.linq.silent_after if config else _DEFAULT_SILENCE
-    for owner, last in (await last_events(redis)).items():
-        yield Sample(declared.LINE_LAST_EVENT, last.at_ms / 1000, (owner,))
-        if owner in registered:
-            yield Sample(declared.LINE_SILENT, last.is_silent(owner, now_ms / 1000, silent_after), (owner,))
+    for sample in line_samples(await read_lines(redis, config, now_ms)):
+        yield sample
     drift: dict[bytes, Any] = await ask(redis.hgetall(redis.key.drift))
     for field, value in drift.items():
         api, _, kind = field.decode().partition(":")
@@ -71,15 +65,3 @@ async def _of_lines(redis: Redis, config: RelayConfig | None, now_ms: int) -> As
             yield Sample(declared.LINQ_LAST_CHECK, int(value), (api,))
         else:
             yield Sample(declared.LINQ_DRIFT, int(value), (api, kind))
-
-
-async def _registered(redis: Redis) -> set[str]:
-    """Return the lines that have a subscription at Linq, and v2: a line that was removed is not silent."""
-    rows = await ask(redis.hgetall(redis.key.keyring))
-    found = {Dialect.V2.value}
-    for name, row in rows.items():
-        try:
-            found.add(parse_record(name, row).line or "")
-        except UnusableRecord as error:
-            found.add(error.owner)
-    return found

@@ -17,6 +17,7 @@ from relay.store.driver.streams import order_of, pages
 from relay.store.lanes.lane import Ref
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.ledger.ledger import Ledger
+from relay.store.shadow_marks import shadows_of
 from relay.store.state.sample import Sample
 from relay.store.state.unread import Place, first_after, known_first_after
 
@@ -43,10 +44,12 @@ async def subscription_samples(
     paused |= {name for name, subscription in known.items() if subscription.paused}
     breakers = await suspensions.open_breakers()
     states = await Ledger(redis).states(count_timeout)
-    oldest = await _oldest_waiting(redis, states)
+    oldest, shadows = await _oldest_waiting(redis, states), await shadows_of(redis, config)
     for state in states:
         name = state.ledger.subscription
         labels = (name, _topic_of(known.get(name), state))
+        if name in shadows:
+            yield Sample(declared.SUBSCRIPTION_SHADOW, 1, labels)
         yield Sample(declared.SUBSCRIPTION_PAUSED, name in paused, labels)
         yield Sample(declared.SUBSCRIPTION_CIRCUIT_BREAKER_OPEN, name in breakers, labels)
         yield Sample(declared.SUBSCRIPTION_SUSPENDED, bool(state.ledger.fault), labels)

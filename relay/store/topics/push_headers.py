@@ -5,9 +5,10 @@ A handler written for Linq works behind the relay with only its secret changed; 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.event import Dialect, Freshness
+from relay.linq.payloads.translation.translate import translate
 from relay.linq.signatures import standard, v2, v3_legacy
 
 if TYPE_CHECKING:
@@ -15,6 +16,24 @@ if TYPE_CHECKING:
 
     from relay.core.secret import SigningSecret
     from relay.store.topics.record import Record
+
+SHADOW_OF = "Relay-Shadow-Of"
+"""The header by which a shadow knows that another subscription gets the event too, and acts on it."""
+
+
+class Shaped(NamedTuple):
+    """An event for a subscription with `shape`."""
+
+    record: Record
+    """The event; its body may be a translated one."""
+    mark: str | None
+    """The value of `Relay-Shape`; None if Linq sent the body in the wanted version."""
+
+
+def in_shape(record: Record, shape: str) -> Shaped:
+    """Return an event with its body in a version of Linq's payloads, as far as it can be translated."""
+    body, version, mark = translate(record.body, record.type, record.version, shape)
+    return Shaped(record if body is record.body else record._replace(body=body, version=version), mark)
 
 
 def signature_headers(secrets: Sequence[SigningSecret], record: Record, timestamp: int) -> dict[str, str]:
@@ -32,9 +51,15 @@ def signature_headers(secrets: Sequence[SigningSecret], record: Record, timestam
 
 
 def attempt_headers(
-    record: Record, topic: str, number: int, *, is_replay: bool = False, is_test: bool = False
+    record: Record,
+    topic: str,
+    number: int,
+    *,
+    is_replay: bool = False,
+    is_test: bool = False,
+    shape: str | None = None,
 ) -> dict[str, str]:
-    """Return the headers of attempt `number` (from 1), without its signatures."""
+    """Return the headers of attempt `number` (from 1), without its signatures; `shape` is the mark of `in_shape`."""
     headers = {
         v3_legacy.EVENT: record.type,
         "Relay-Topic": topic,
@@ -45,6 +70,8 @@ def attempt_headers(
         headers["Relay-Line"] = record.line
     if record.freshness is Freshness.HISTORY:
         headers["Relay-Freshness"] = record.freshness
+    if shape is not None:
+        headers["Relay-Shape"] = shape
     if record.source:
         headers["Relay-Source"] = record.source
     if is_replay:

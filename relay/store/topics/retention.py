@@ -1,8 +1,8 @@
 """Retention: topics lose their oldest entries by age and size, but none that a group still needs, up to a hard cap.
 
-A lane needs its unsettled entries; a pull group its unacknowledged ones, for as long as the group exists. The group
-that blocks trimming is logged long before the hard cap is reached; beyond the cap the oldest entries are deleted
-anyway, so that Redis and every other topic keep working, and each lane counts its losses.
+A lane needs its unsettled entries, but that of a shadow none; a pull group its unacknowledged ones, for as long as the
+group exists. The group that blocks trimming is logged long before the hard cap is reached; beyond the cap the oldest
+entries are deleted anyway, so that Redis and every other topic keep working, and each lane counts its losses.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from relay.core.config.topics import Topic
     from relay.store.driver.client import Redis
 
@@ -55,8 +57,8 @@ class Trimmed:
     """The group that needs the oldest entry."""
 
 
-async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int) -> Trimmed:
-    """Trim the topic, in steps between which Redis serves other clients."""
+async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int, shadows: Collection[str] = ()) -> Trimmed:
+    """Trim the topic, in steps between which Redis serves other clients; lanes of `shadows` keep nothing."""
     stream = redis.key.topic(topic)
     size = int(await ask(redis.memory_usage(stream)) or 0)
     entries = int(await redis.xlen(stream))
@@ -68,6 +70,7 @@ async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int) -> T
     removed = needed = 0
     while True:
         arguments: list[str | int] = [young, soft, hard, _STEP, redis.key.lane_prefix, keys.PUSH_GROUP_PREFIX]
+        arguments += map(keys.push_group, shadows)
         gone, missed, entries, needed_by = await _trim(redis, [stream], arguments)
         removed, needed = removed + gone, needed + missed
         if not gone:

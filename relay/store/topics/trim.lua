@@ -3,7 +3,8 @@
 -- hard cap also needed ones.
 -- KEYS: topic stream
 -- ARGV: id of the oldest entry that is young enough, most entries, hard cap of entries, most entries to remove in
---       this step, prefix of lanes' keys, prefix of lanes' groups
+--       this step, prefix of lanes' keys, prefix of lanes' groups; groups of shadows, which keep nothing from being
+--       removed: they skip it, and count it as lost
 -- A lane's losses to the hard cap are counted: unread entries now, pending ones when their delivery is read.
 -- A lane whose hash is of a wrong type keeps what it has not read, and its losses are not counted: the topic is trimmed.
 -- Returns the numbers of removed entries, of needed ones among them, and of remaining ones, and the group that needs the
@@ -87,10 +88,13 @@ local function skip(group, to)
     return unread
 end
 
-local groups = groups_of()
+local groups, shadows = groups_of(), {}
+for at = 7, #ARGV do
+    shadows[ARGV[at]] = true
+end
 local floor, slowest = nil, ''
 for _, group in ipairs(groups) do
-    local need = needed_by(group)
+    local need = not shadows[group['name']] and needed_by(group)
     if need and (not floor or is_before(need, floor)) then
         floor, slowest = need, group['name']
     end
@@ -107,6 +111,11 @@ else
 end
 if floor and is_before(floor, to) then
     to = floor
+end
+for _, group in ipairs(groups) do
+    if shadows[group['name']] and is_before(group['last-delivered-id'], to) then
+        skip(group, to)
+    end
 end
 local removed, needed = trim(to), 0
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from relay.core.conditions.handles import normalised_handle
 from relay.core.config.fields import Line, Pattern
 from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import EventFilter
-from relay.linq.payloads.handles import normalised_handle
 from relay.web.api.models import PLUS, Input, When, ms_of
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.sheet import DIY, FLOOR, RELAY, add_speed
 from tests.bench.stage import new_stage, speed_of, speed_of_floor, topics_by_line
+from tests.building import CUSTOMER
 from tests.support import KEYS
 
 if TYPE_CHECKING:
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 PART = "route"
 _TIMEOUT = 120.0
 _TOPICS = (1, 10, 1000)
+_CONDITIONS = {
+    "direction": 'direction = "inbound"',
+    "api": 'api = "v3"',
+    "sender": f'sender = "{CUSTOMER}"',
+    "has_media": "has_media = false",
+    "opt_out": "opt_out = true",
+    "where": """where = "data.due_ms >= `0` && starts_with(data.text, 'x')\"""",
+}
+"""A condition of each kind, for one more topic."""
 
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
@@ -28,11 +38,14 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
             add_speed(sheet, PART, what, DIY, await _jobs(scale.routed // 10))
         for topics in _TOPICS if scale.is_wide else ():
             add_speed(sheet, PART, f"of {topics:,} topics", RELAY, await routed(topics, scale.routed))
+        for name, condition in _CONDITIONS.items() if scale.is_wide else ():
+            speed = await routed(1, scale.routed, more=f'[[topics]]\nname = "c"\nevents = ["*"]\n{condition}\n')
+            add_speed(sheet, PART, f"of 2 topics, one by {name}", RELAY, speed)
 
 
-async def routed(topics: int, events: int, backlog: int = 0) -> Speed:
-    """Measure how fast a worker routes `events` while `backlog` more wait behind them."""
-    async with new_stage(topics_by_line(topics)) as stage:
+async def routed(topics: int, events: int, backlog: int = 0, more: str = "") -> Speed:
+    """Measure how fast a worker routes `events` while `backlog` more wait behind them; `more` are further topics."""
+    async with new_stage(topics_by_line(topics) + more) as stage:
         await stage.accept(events + backlog, lines=max(topics - 1, 1))
         await stage.at_rest()
         async with stage.worker() as worker:

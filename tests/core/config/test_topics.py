@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from relay.core.config.topics import Topic, TopicIndex, failed_conditions, mismatches
 from relay.core.event import Event, Freshness, PayloadFields
 from relay.core.patterns import patterns_that_match
+from relay.linq.payloads.content import BodyContent
 from tests.building import LINE, OTHER_LINE
 from tests.properties import quick
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from relay.core.conditions.content import Content
 
 
 def topic(name: str = "topic", *events: str, **rule: Any) -> Topic:
@@ -26,9 +29,22 @@ def event(event_type: str = "message.received", line: str | None = LINE, **field
     return Event(id="e", type=event_type, version="2026-02-03", line=line, fields=PayloadFields(**fields))
 
 
+class NoFacts:
+    """Facts for topics that ask for none."""
+
+    def read(self, *_: object) -> Content:
+        raise AssertionError("the body is read though no topic asks for it")
+
+    def undecided(self, *_: object) -> None:
+        raise AssertionError("no topic has an expression")
+
+
+NOTHING = BodyContent(b"")
+
+
 def match(topics: Iterable[Topic], what: Event) -> tuple[str, ...]:
     """Return the names of the topics that match the event."""
-    return TopicIndex(topics).match(what)
+    return TopicIndex(topics).match(what, b"", NoFacts())
 
 
 # --- patterns and lines ---------------------------------------------------------------------------
@@ -88,13 +104,13 @@ def test_without_topics_an_event_matches_none() -> None:
 )
 def test_condition_matches_or_has_a_reason(rule: dict[str, Any], fields: dict[str, Any], reason: str | None) -> None:
     candidate, what = topic("t", **rule), event(**fields)
-    assert list(failed_conditions(candidate, what)) == ([] if reason is None else [reason])
+    assert list(failed_conditions(candidate, what, NOTHING)) == ([] if reason is None else [reason])
     assert match([candidate], what) == (("t",) if reason is None else ())
 
 
 def test_all_mismatch_reasons_are_returned() -> None:
     candidate = topic("t", "reaction.*", "call.ended", lines=[LINE], direction="outbound", service="SMS", is_group=True)
-    assert mismatches(candidate, event(line=OTHER_LINE, direction="inbound", service="RCS")) == [
+    assert mismatches(candidate, event(line=OTHER_LINE, direction="inbound", service="RCS"), NOTHING) == [
         "type message.received matches none of reaction.*, call.ended",
         f"line {OTHER_LINE} is not one of {LINE}",
         "direction is inbound, not outbound",
@@ -104,14 +120,19 @@ def test_all_mismatch_reasons_are_returned() -> None:
 
 
 def test_event_without_a_line_has_its_own_reason() -> None:
-    reasons = mismatches(topic("t", lines=[LINE]), event(line=None))
+    reasons = mismatches(topic("t", lines=[LINE]), event(line=None), NOTHING)
     assert reasons == [f"only for {LINE}, and the body names no line"]
 
 
-def test_topic_knows_whether_it_has_conditions() -> None:
-    assert not topic("t", "message.*", lines=[LINE]).has_conditions
-    assert topic("t", is_group=False).has_conditions
-    assert topic("t", freshness="live").has_conditions
+def test_topic_lists_the_conditions_that_it_sets() -> None:
+    assert topic("t", "message.*", lines=[LINE]).conditions == ()
+    found = topic("t", freshness="live", is_group=False, where="data", sender=LINE).conditions
+    assert [(each.name, each.wanted, each.reads_body) for each in found] == [
+        ("is_group", "false", False),
+        ("freshness", "live", False),
+        ("sender", LINE, True),
+        ("where", "data", True),
+    ]
 
 
 # --- the index agrees with the rules --------------------------------------------------------------
@@ -172,9 +193,9 @@ def test_index_and_reasons_agree_with_a_simple_matcher(topics: list[Topic], some
     index = TopicIndex(topics)
     for what in some:
         expected = tuple(found.name for found in topics if simply_matches(found, what))
-        assert tuple(found.name for found in topics if not mismatches(found, what)) == expected
-        assert index.match(what) == expected
-        assert index.match(what) == expected  # from the cache
+        assert tuple(found.name for found in topics if not mismatches(found, what, NOTHING)) == expected
+        assert index.match(what, b"", NoFacts()) == expected
+        assert index.match(what, b"", NoFacts()) == expected  # from the cache
 
 
 # --- what matching costs --------------------------------------------------------------------------
@@ -203,7 +224,10 @@ def test_other_topics_are_not_looked_up(others: int) -> None:
 def test_candidates_of_type_and_line_are_cached() -> None:
     index = TopicIndex([topic("all", "*", direction="inbound")])
     index._by_key = counted = Counted(index._by_key)
-    assert [index.match(event(direction=direction)) for direction in ("inbound", "outbound")] == [("all",), ()]
+    assert [index.match(event(direction=direction), b"", NoFacts()) for direction in ("inbound", "outbound")] == [
+        ("all",),
+        (),
+    ]
     first = counted.asked
-    index.match(event(direction="inbound"))
+    index.match(event(direction="inbound"), b"", NoFacts())
     assert counted.asked == first

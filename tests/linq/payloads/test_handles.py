@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from relay.linq.payloads.handles import has_handle, normalised_handle
+from relay.core.conditions.handles import normalised_handle
+from relay.linq.payloads.handles import has_handle
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,12 +11,11 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
 from relay.store.driver.client import WORKER_TIMEOUT, ask, open_redis
-from tests.certificates import Authority
+from tests.certificates import Authority, tls_in_front_of
 from tests.sentinels import sentinels
 from tests.support import eventually, reserve_port
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator
     from pathlib import Path
 
@@ -43,25 +41,6 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[int, Path]]:
     finally:
         process.kill()
         await process.wait()
-
-
-@asynccontextmanager
-async def tls_in_front_of(port: int, context: ssl.SSLContext, replies: tuple[int, int] = (0, 0)) -> AsyncIterator[int]:
-    """Open a TLS proxy for `port`; in its replies, the first port of `replies` becomes the second."""
-    before, after = (str(number).encode() for number in replies)
-
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data.replace(before, after) if len(before) > 1 else data)
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer), return_exceptions=True)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
 
 
 async def identity(url: str) -> tuple[str, int]:

@@ -40,6 +40,8 @@ BAD = GOOD._replace(outcome=Outcome.FAILED, status=500, number=3, dead="failed: 
         GOOD._replace(message=None),
         GOOD._replace(event_id="e1", chat="chat-1", message=None, trace="é\n"),
         GOOD._replace(event_id=str(GOOD.event_id).upper()),
+        GOOD._replace(shape="translated"),
+        BAD._replace(shape="untranslated", is_probe=True),
         BAD._replace(chat=f"{GOOD.chat}\n{GOOD.chat}", message=None),
     ],
 )

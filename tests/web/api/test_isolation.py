@@ -41,6 +41,7 @@ REQUIRED = {
     "scopes": ["read"],
     "receipts": ["1-0.1"],
     "visibility": "60s",
+    "handle": "+13035550188",
 }
 """Values of required fields that are no ids."""
 SPECIAL: dict[str, dict[str, Any]] = {

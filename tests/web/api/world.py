@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 KEY = new_key()
 RED, BLUE, GONE = "red", "blue", "gone"
 """The two teams, and one that does not exist."""
+LINES = {RED: "+16465550101", BLUE: "+16465550102"}
 OPERATOR = Principal("alice@host", None, EVERY_SCOPE)
 
 RULES = "".join(
@@ -46,7 +47,7 @@ topics = ["{team}-topic"]
 contact = "#{team}"
 egress = ["127.0.0.1"]
 """
-    for team, line in ((RED, "+16465550101"), (BLUE, "+16465550102"))
+    for team, line in LINES.items()
 )
 REMOVED = "removed-hook"
 """A subscription that the rules no longer have."""
@@ -67,7 +68,13 @@ async def seeded(context: Context) -> World:
         world.ids[team] = await _team(context, team)
     world.ids[GONE] = {
         name: value.replace(BLUE, GONE) if isinstance(value, str) else value for name, value in world.ids[BLUE].items()
-    } | {"letter": "1-1", "replay": "0" * 8, "token": "0" * 12, "event": "00000000-0000-4000-8000-000000000000"}
+    } | {
+        "line": "+16465550199",
+        "letter": "1-1",
+        "replay": "0" * 8,
+        "token": "0" * 12,
+        "event": "00000000-0000-4000-8000-000000000000",
+    }
     await _bury(context.redis, REMOVED, f"{RED}-topic", "removed-event")
     body = {"at": str(context.now_ms), "dialect": "v3", "line": "", "reason": "no event_id", "body": "{}"}
     entry = (await context.redis.xadd(context.redis.key.quarantine, body)).decode()  # type: ignore[arg-type]
@@ -103,9 +110,10 @@ async def _team(context: Context, team: str) -> dict[str, Any]:
         "type": "message.received",
         "line": "+16465550101",
         "chat": f"{team}-chat",
+        "message": f"{team}-message",
         "at": str(context.now_ms),
         "version": "2026-02-03",
-        "body": body_of(event_id=event, text=f"{team} confidential"),
+        "body": body_of(event_id=event, id=f"{team}-message", text=f"{team} confidential"),
     }
     entry = (await redis.xadd(redis.key.topic(topic), fields)).decode()
     await redis.sadd(redis.key.topics, topic)  # type: ignore[misc]
@@ -124,6 +132,7 @@ async def _team(context: Context, team: str) -> dict[str, Any]:
     running = await replays.start(context, owner, replays.Request(topic, hook), "a test")
     token = await create_token(context, OPERATOR, f"{team} token", team=team, scopes={Scope.READ})
     return {
+        "line": LINES[team],
         "topic": topic,
         "subscription": hook,
         "to": hook,
@@ -134,6 +143,7 @@ async def _team(context: Context, team: str) -> dict[str, Any]:
         "replay": running.id,
         "token": token.token.id,
         "event": event,
+        "message": f"{team}-message",
     }
 
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 OPERATOR = Principal("alice@host", None, EVERY_SCOPE)
 RULES = f"""
+[linq]
+opt_outs = true
+
 [[topics]]
 name = "messages"
 events = ["message.*"]

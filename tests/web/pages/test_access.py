@@ -25,6 +25,7 @@ from relay.store.driver.client import ask
 from relay.ui.security import POLICY
 from relay.web.admin.listener import listening_for_operators
 from relay.web.pages.app import pages_app
+from tests.building import LINE
 from tests.support import KEYS
 from tests.web.admin.test_listener import observed
 from tests.web.pages.browsing import OPERATOR, site_of
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 PAGES = (
     *("/", "/topics", "/topics/messages", "/events", "/subscriptions", "/subscriptions/bot", "/subscriptions/new"),
+    *(f"/lines/{LINE}", f"/lines/{LINE}/opt-outs"),
     *("/dead", "/groups", "/replays", "/replays/new", "/lines", "/linq", "/quarantine", "/teams", "/audit"),
 )
 OPERATORS_ONLY = {"/linq", "/quarantine"}

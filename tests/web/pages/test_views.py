@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -230,3 +231,20 @@ async def test_errors_are_pages_that_say_what_to_do(redis: Redis) -> None:
             assert (answer.status, words in answer.words) == (status, True), answer.words
         part = await browser.get("/events?since=soon", HX_Request="true")
         assert (part.status, "<html" in part.text) == (422, False)
+
+
+async def test_the_life_of_a_message_has_a_page(redis: Redis) -> None:
+    told = {"event_id": "event-1", "data": {"id": "m-1", "sender_handle": {"handle": HOSTILE}}}
+    await put_event(redis, "messages", "event-1", message="m-1", body=json.dumps(told), chat=HOSTILE)
+    reply = {"event_id": "event-2", "data": {"id": "m-2", "reply_to": {"message_id": "m-1"}}}
+    await put_event(redis, "messages", "event-2", message="m-2", body=json.dumps(reply))
+    async with site_of(redis) as site, site.browser(await site.token(team="crm")) as browser:
+        assert 'href="/messages/m-1"' in (await browser.get("/events/event-1")).text
+        page = await browser.get("/messages/m-1")
+        assert page.status == 200
+        for text in ("Received", "Reply : m-2", "bot: waiting"):
+            assert text in page.words
+        assert "<script>alert" not in page.text
+        assert 'href="/messages/m-2"' in page.text
+        missing = await browser.get("/messages/nothing")
+        assert (missing.status, "the topics hold none" in missing.words) == (404, True)

@@ -14,6 +14,7 @@ import workers.routing.router
 from relay.core.event import Dialect, VerifiedWebhook
 from relay.process.tasks import end_task
 from relay.store import wakeups
+from relay.store.account_events import AccountEvents
 from relay.store.driver.lease import acquire_lease
 from relay.store.inbox.claims import CLAIM_BYTES
 from relay.store.inbox.inbox import Inbox
@@ -281,3 +282,27 @@ async def test_router_survives_a_redis_outage(redis: Redis, rules: ConfigFile) -
         await accept(redis, *webhooks)
         await eventually(lambda: emptied(redis))
     assert len(await topic(redis, "messages")) == 6
+
+
+# --- Account events -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", [None, LINE], ids=["by the account's subscription", "by a line's"])
+async def test_account_event_wakes_the_reaction(redis: Redis, rules: ConfigFile, line: str | None) -> None:
+    assigned = webhook_of("phone_number.assigned", line)
+    body = json.dumps({**json.loads(assigned.body), "data": {"phone_number": OTHER_LINE}}).encode()
+    await accept(redis, assigned._replace(body=body), webhook_of())
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert [(event.type, event.line) for event in await AccountEvents(redis).waiting()] == [
+        ("phone_number.assigned", OTHER_LINE)
+    ]
+    assert await redis.zscore(KEYS.slow_queue, wakeups.react(KEYS).job_id) is not None
+
+
+async def test_overwritten_key_of_account_events_delays_no_event(redis: Redis, rules: ConfigFile) -> None:
+    await redis.set(KEYS.linq_events, "overwritten")
+    await accept(redis, webhook_of("phone_number.assigned"), webhook_of())
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert len(await topic(redis, "everything")) == 2

@@ -21,6 +21,7 @@ from relay.net.resolver import Resolver
 from relay.store.lanes.lane import Delivery, Ref
 from tests.building import LINE, SECRET, body_of
 from tests.dns_server import dns_server
+from tests.schemas.samples import samples
 from tests.support import raw_server
 from tests.workers.transport.exchanging import OK, read_request
 from workers.transport.pool import ConnectionPools
@@ -229,3 +230,39 @@ async def test_header_that_cannot_be_sent_is_a_failed_attempt(sender: Sender, si
 
 def test_repr_hides_the_secret() -> None:
     assert SECRET.text not in repr(SECRET)
+
+
+async def test_translated_body_is_signed_and_marked_as_such(sender: Sender, sink: Sink) -> None:
+    sample = next(each for each in samples() if each[:2] == ("2026-02-03", "message.received"))
+    body = json.dumps(sample.body).encode()
+    lane = sender.sender_for(subscription(sink.url, shape="2025-01-01"), ENDPOINT)
+    outcome = attempted(await lane.attempt(delivery(body), 1))
+    assert (outcome.outcome, outcome.shape) == (Outcome.DELIVERED, "2025-01-01")
+    [received] = sink.received
+    assert received.headers["relay-shape"] == json.loads(received.body)["webhook_version"] == "2025-01-01"
+    assert json.loads(received.body)["data"]["message"]["parts"] == sample.body["data"]["parts"]
+    Webhook(NEW_SECRET.text).verify(received.body, received.headers)
+    signed = received.headers["x-webhook-timestamp"].encode() + b"." + received.body
+    secret = NEW_SECRET.text.encode()
+    assert received.headers["x-webhook-signature"] == hmac.new(secret, signed, hashlib.sha256).hexdigest()
+
+
+async def test_linqs_sdk_takes_a_body_translated_to_its_version(sender: Sender, sink: Sink) -> None:
+    sample = next(each for each in samples() if each[:2] == ("2025-01-01", "message.received"))
+    lane = sender.sender_for(subscription(sink.url, shape="2026-02-03"), ENDPOINT)
+    await lane.attempt(delivery(json.dumps(sample.body).encode(), sample.body["event_id"], version="2025-01-01"), 1)
+    [received] = sink.received
+    client = linq.LinqAPIV3(api_key="x")
+    event = client.webhooks.unwrap(received.body.decode(), headers=received.headers, key=NEW_SECRET.text)
+    assert event.event_type == "message.received"
+    data = event.model_dump()["data"]
+    assert (data["chat"]["id"], data["direction"]) == (sample.body["data"]["chat_id"], "inbound")
+
+
+async def test_body_in_the_wanted_shape_has_no_mark(sender: Sender, sink: Sink) -> None:
+    lane = sender.sender_for(subscription(sink.url, shape="2026-02-03"), ENDPOINT)
+    assert attempted(await lane.attempt(delivery(b'{ "a": 1 }'), 1)).shape is None
+    assert attempted(await lane.attempt(delivery(b'{ "b": 1 }', version="v2"), 1)).shape == "untranslated"
+    same, left = sink.received
+    assert (same.body, same.headers.get("relay-shape")) == (b'{ "a": 1 }', None)
+    assert (left.body, left.headers.get("relay-shape")) == (b'{ "b": 1 }', "untranslated")

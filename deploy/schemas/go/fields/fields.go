@@ -114,6 +114,13 @@ type PushHeaders struct {
 	RelayLine *string `json:"Relay-Line,omitempty"`
 	// Only there if an operator sent the event again. Known values: true.
 	RelayReplay *string `json:"Relay-Replay,omitempty"`
+	// Only there for a shadow: the subscription that gets the event too. Do nothing that others
+	// see.
+	RelayShadowOf *string `json:"Relay-Shadow-Of,omitempty"`
+	// Only there for a subscription with `shape`: the version in which the relay translated the
+	// body, which is not what Linq signed; `untranslated` if it could not and the body is as
+	// Linq sent it. Known values: 2026-02-03, 2025-01-01, untranslated.
+	RelayShape *string `json:"Relay-Shape,omitempty"`
 	// Only there if the relay made the event of a message at Linq: Linq did not sign it. Known
 	// values: backfill.
 	RelaySource *string `json:"Relay-Source,omitempty"`

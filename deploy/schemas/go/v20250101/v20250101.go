@@ -53,8 +53,6 @@ type MessageData struct {
 	RecipientHandle *ChatHandle `json:"recipient_handle"`
 	// Your line, of a received message. Deprecated: use recipient_handle.
 	RecipientPhone *string `json:"recipient_phone"`
-	// When Linq recovered the message, if it was not delivered live
-	ReconciledAt *time.Time `json:"reconciled_at"`
 	// Known values: iMessage, SMS, RCS.
 	Service *string `json:"service"`
 }
@@ -94,11 +92,13 @@ type MessageContent struct {
 	IsDelivered *bool  `json:"is_delivered"`
 	IsRead      *bool  `json:"is_read"`
 	// Message parts (text and/or media)
-	Parts     []Part     `json:"parts"`
-	ReadAt    *time.Time `json:"read_at"`
-	ReplyTo   *ReplyTo   `json:"reply_to"`
-	SentAt    *time.Time `json:"sent_at"`
-	UpdatedAt *time.Time `json:"updated_at"`
+	Parts  []Part     `json:"parts"`
+	ReadAt *time.Time `json:"read_at"`
+	// When Linq recovered the message, if it was not delivered live
+	ReconciledAt *time.Time `json:"reconciled_at"`
+	ReplyTo      *ReplyTo   `json:"reply_to"`
+	SentAt       *time.Time `json:"sent_at"`
+	UpdatedAt    *time.Time `json:"updated_at"`
 }
 
 // iMessage effect applied to a message (screen or bubble animation)

@@ -11,21 +11,28 @@ from typing import TYPE_CHECKING, Any
 from relay.core.access.scopes import Scope
 from relay.core.config.endpoint import MAX_SECRETS
 from relay.core.durations import format_duration
-from relay.core.errors import Conflict, Hint, Invalid, Problem, StoreError, TooMany
+from relay.core.errors import Conflict, Invalid, Problem, StoreError
 from relay.core.secret import new_secret
 from relay.rules.cipher import cipher_of
+from relay.services.deliveries.stored_subscriptions.admission import (
+    check_access,
+    check_exclusive,
+    check_number,
+    free_name,
+    own_keys,
+    team_of_original,
+)
 from relay.services.deliveries.stored_subscriptions.looks import StoredState, state_of, stored_record
 from relay.services.deliveries.stored_subscriptions.tables import NAMED, check, split
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.position import lane_names
-from relay.store.stored_subscriptions.hash import MAX_PER_TEAM, StoredSubscriptions, conflict
+from relay.store.stored_subscriptions.hash import StoredSubscriptions, conflict
 from relay.store.stored_subscriptions.record import NO_KEY, SecretValues, StoredSubscription, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relay.core.access.principal import Principal
-    from relay.rules.merge import View
     from relay.services.context import Context
     from relay.store.keyring.encryption import Cipher
 
@@ -63,8 +70,10 @@ async def create(context: Context, principal: Principal, table: Mapping[str, Any
         wanted["secret"] = generated
     if not principal.is_operator:
         wanted.setdefault("team", principal.team)
+    elif (team := team_of_original(view, wanted)) is not None:
+        wanted.setdefault("team", team)
     public, values = split(wanted)
-    _check_access(principal, view, public)
+    check_access(principal, view, public)
     name = wanted.get("name")
     record = StoredSubscription(
         name=name if isinstance(name, str) else "",
@@ -77,14 +86,16 @@ async def create(context: Context, principal: Principal, table: Mapping[str, Any
         changed_by=principal.name,
         **seal(cipher, values),
     )
-    check(record, values, view, now)
-    former = await _free_name(context, principal, view, record)
-    _check_number(view, record)
+    checked = check(record, values, view, now)
+    check_exclusive(principal, view, checked)
+    record = record.model_copy(update={"table": own_keys(public)})
+    former = await free_name(context, principal, view, record)
+    check_number(view, record)
     record = record.model_copy(update={"version": former + 1})
     await context.record(principal, "subscriptions create", record.name, why=why)
     await StoredSubscriptions(context.redis).put(record, former)
     # From now on, and not only from when a worker notices it, its events wait for it.
-    await Lane(context.redis, record.name, record.table["topic"]).ensure()
+    await Lane(context.redis, record.name, checked.topic).ensure()
     return await _changed(context, record, generated)
 
 
@@ -116,13 +127,16 @@ async def change(
     values = _values(cipher, record)
     full: dict[str, Any] = {**record.table, **{key: dict(getattr(values, key)) for key in NAMED if key in record.table}}
     public, new = split(_patched(full, patch))
-    _check_access(principal, view, public)
+    check_access(principal, view, public)
     new = SecretValues(values.secrets, new.headers, new.auth)
     changed = _next(record, principal, now, table=public, **seal(cipher, new))
-    check(changed, new, view, now)
+    checked = check(changed, new, view, now)
+    public = own_keys(public)
+    changed = changed.model_copy(update={"table": public})
     if public == record.table and new == values:
         return await _changed(context, record)
-    _check_number(view, changed)
+    check_exclusive(principal, view, checked)
+    check_number(view, changed)
     await context.record(principal, "subscriptions change", f"{name} ({', '.join(sorted(patch))})", why=why)
     await StoredSubscriptions(context.redis).put(changed, record.version)
     return await _changed(context, changed)
@@ -195,52 +209,6 @@ async def delete(context: Context, principal: Principal, name: str, why: str, ve
         await stored.put(_next(record, principal, context.now_ms, **emptied), record.version)
     elif not await stored.forget(name, record.version):
         raise Conflict(f"{name} was changed meanwhile; look at it and delete it again")
-
-
-def _check_access(principal: Principal, view: View, table: Mapping[str, Any]) -> None:
-    """Check the team and the topic of a table, without a word about what the principal may not see."""
-    if principal.is_operator:
-        return
-    if table.get("team") != principal.team:
-        raise Invalid(Problem("team", f'it must be "{principal.team}", the team of the token'))
-    topic, known = table.get("topic"), [each.name for each in view.file.topics if principal.sees_topic(each.name)]
-    if topic not in known:
-        raise Invalid(Problem("topic", f'there is no topic "{topic}" (topics: {", ".join(known) or "none"})'))
-
-
-async def _free_name(context: Context, principal: Principal, view: View, record: StoredSubscription) -> int:
-    """Return the version that a new record of this name replaces: that of a deleted subscription of its team, or 0.
-
-    A name whose lane still has events of another team, or of the operators, is taken: they would be delivered.
-    """
-    name, former = record.name, view.stored.get(record.name)
-    if view.is_in_file(name):
-        raise _taken(principal, name, "it is in relay.toml; change it there")
-    if (former is not None and not former.deleted) or (former is None and name in view.unusable):
-        raise _taken(principal, name, "change it, or delete it first")
-    is_own = record.team is None or (former is not None and former.team == record.team)
-    if not is_own and (former is not None or name in await lane_names(context.redis)):
-        hint = Hint(f"relay subscriptions drop {name}", f"DELETE /subscriptions/{name}/events")
-        raise _taken(principal, name, "a former subscription left events; drop them first", hint)
-    return 0 if former is None else former.version
-
-
-def _taken(principal: Principal, name: str, reason: str, hint: Hint | None = None) -> Conflict:
-    """Return the error of a name that is taken; a team gets the same one for every cause."""
-    if principal.is_operator:
-        return Conflict(f'the name "{name}" is taken: {reason}', hint=hint)
-    own = f"{principal.team}-"
-    example = "choose another" if name.startswith(own) else f'choose another that begins with "{own}"'
-    return Conflict(f'the name "{name}" cannot be used; {example}')
-
-
-def _check_number(view: View, record: StoredSubscription) -> None:
-    """Check the number of records of a team; the script checks that of all."""
-    others = [known for known in view.stored.values() if known.team == record.team and known.name != record.name]
-    if record.team is not None and len(others) >= MAX_PER_TEAM:
-        deleted = sum(known.deleted for known in others)
-        note = f", of which {deleted} are deleted and not dropped" if deleted else ""
-        raise TooMany(f"the team has {MAX_PER_TEAM} subscriptions made by the API already{note}")
 
 
 def _check_version(record: StoredSubscription, version: int | None) -> None:

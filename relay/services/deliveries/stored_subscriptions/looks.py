@@ -99,12 +99,13 @@ def state_of(record: StoredSubscription, view: View, now_ms: int) -> StoredState
     table = {key: value for key, value in record.table.items() if key not in {"topic", "url", "team"}}
     table |= {key: dict.fromkeys(table[key], _HIDDEN) for key in NAMED if isinstance(table.get(key), dict)}
     unusable = view.unusable.get(record.name)
+    topic = next((each.topic for each in view.config.subscriptions if each.name == record.name), "")
     if record.name in view.shadowed:
         unusable = "relay.toml has a subscription of that name, which counts"
     return StoredState(
         name=record.name,
         team=record.team,
-        topic=str(record.table.get("topic", "")),
+        topic=str(record.table.get("topic") or topic),
         url=masked_url(str(record.table.get("url", ""))),
         table=table,
         secret_ends=tuple(record.secret_ends[at] for at in record.live(now_ms)),

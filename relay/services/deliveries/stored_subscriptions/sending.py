@@ -19,6 +19,7 @@ from relay.core.event import Dialect, Event, Freshness
 from relay.core.patterns import matches
 from relay.linq.payloads.decode import decode
 from relay.sandbox.payloads import NEW, Scenario, data_of, envelope, exists_in, known_types
+from relay.sandbox.payloads.v2 import v2_body, v2_types
 from relay.sandbox.state import rfc3339
 from relay.services.access import configured
 from relay.store.lanes.lane import Lane
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _USUAL = "message.received"
 _LINE = "+16505550100"
+_CUSTOMER = "+13035550188"
 _TEXT = "This is a test of the relay."
 
 
@@ -78,38 +80,51 @@ async def send_test(
 
 def _sample(subscription: Subscription, topic: Topic, event_type: str, now_ms: int) -> tuple[bytes, Event]:
     """Return the body of a sample event, and the event."""
-    if event_type not in known_types() or not exists_in(event_type, NEW):
-        near = get_close_matches(event_type, _with_samples(), n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else f"there are samples of {', '.join(_with_samples())}"
+    api = _api(subscription, topic)
+    if event_type not in (samples := _with_samples(api)):
+        near = get_close_matches(event_type, samples, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else f"there are samples of {', '.join(samples)}"
         raise Invalid(Problem("type", f'there is no sample of "{event_type}"; {hint}'))
     lines = subscription.lines or topic.lines or (_LINE,)
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    sender = topic.sender[0] if topic.sender and topic.direction != "outbound" else _CUSTOMER
     scenario = Scenario(
         line=lines[0],
-        text=_TEXT,
+        customer=sender,
+        text=_TEXT if topic.opt_out is None else "START" if topic.opt_out == "start" else "STOP",
         service=(topic.service or ("iMessage",))[0],
         is_group=bool(topic.is_group),
         ours=topic.direction == "outbound",
         occurred_at=now,
     )
-    data = data_of(event_type, scenario, NEW)
-    if Freshness.HISTORY in {subscription.freshness, topic.freshness}:
-        data["reconciled_at"] = rfc3339(now)
     event_id = TEST_PREFIX + secrets.token_hex(12)
-    body = envelope(event_type, event_id, data, NEW, now)
-    event = decode(Dialect.V3, body, lines[0]).event
+    if api is Dialect.V2:
+        body = v2_body(event_type, scenario, event_id, now)
+    else:
+        data = data_of(event_type, scenario, NEW)
+        if Freshness.HISTORY in {subscription.freshness, topic.freshness}:
+            data["reconciled_at"] = rfc3339(now)
+        body = envelope(event_type, event_id, data, NEW, now)
+    event = decode(api, body, lines[0]).event
     if reasons := filtered_by(subscription, event):
         raise Invalid(Problem("type", f"{subscription.name} filters it out: {'; '.join(reasons)}"))
     return body, event
 
 
-def _with_samples() -> list[str]:
+def _api(subscription: Subscription, topic: Topic) -> Dialect:
+    """Return the API whose events the subscription gets, v3 if it gets those of both."""
+    return Dialect(subscription.api or topic.api or Dialect.V3)
+
+
+def _with_samples(api: Dialect) -> list[str]:
+    if api is Dialect.V2:
+        return sorted(v2_types())
     return [event_type for event_type in sorted(known_types()) if exists_in(event_type, NEW)]
 
 
 def _usual_type(subscription: Subscription, topic: Topic) -> str:
     """Return a type with a sample that the subscription gets, a received message if possible."""
-    for event_type in (_USUAL, *known_types()):
+    for event_type in (_USUAL, *_with_samples(_api(subscription, topic))):
         if _is_any(topic.events, event_type) and _is_any(subscription.events or ("*",), event_type):
             return event_type
     raise Invalid(Problem("type", f"{subscription.name} gets no event of which there is a sample; name a type"))

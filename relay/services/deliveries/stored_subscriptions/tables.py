@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic_core import to_json
 
 from relay.config.secret_lookup import check_value
+from relay.core.config.pairs.shadows import row_of
 from relay.core.config.relay_toml import Subscription
 from relay.core.config.stored_rows import check_rows
 from relay.core.errors import Invalid, Problem
@@ -56,7 +57,8 @@ def check(record: StoredSubscription, values: SecretValues, view: View, now_ms: 
     Raises:
         Invalid: it has mistakes; names the key of each.
     """
-    [checked] = check_rows([record.row(now_ms)], view.file, list(view.teams.values()))
+    others = {each.name: row_of(each) for each in view.config.subscriptions if each.name != record.name}
+    [checked] = check_rows([record.row(now_ms)], view.file, list(view.teams.values()), others)
     problems = [] if isinstance(checked, Subscription) else list(checked)
     found: dict[Path, str] = {}
     for path, text in record.found(values, now_ms).items():

@@ -38,12 +38,12 @@ _AT_ONCE = 8  # topics that are read at the same time
 
 
 class NotFoundYet(NotFound):
-    """The event is not in what was searched so far; `cursor` continues the search."""
+    """The event, or the message, is not in what was searched so far; `cursor` continues the search."""
 
-    def __init__(self, event_id: str, cursor: str, searched_to_ms: int) -> None:
+    def __init__(self, event_id: str, cursor: str, searched_to_ms: int, noun: str = "event") -> None:
         self.cursor = cursor
         self.searched_to_ms = searched_to_ms
-        super().__init__(f'no event "{event_id}" so far: there was no time to search everything; continue the search')
+        super().__init__(f'no {noun} "{event_id}" so far: there was no time to search everything; continue the search')
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
     from relay.store.topics.stream_search import Condition
 
+BEFORE_MS = 60_000
+"""Time before the first event in which others of the same thing may have been routed: Linq promises no order."""
 _UNPACED = 0.1  # seconds
 _TOPICS = 100  # asked for their newest entry in one round trip
 
@@ -129,6 +131,8 @@ class Wanted:
     limit: int
     accepts: Callable[[Mapping[bytes, bytes]], bool] = lambda _: True
     """Examines what meets the conditions."""
+    is_first: Callable[[Mapping[bytes, bytes]], bool] = lambda _: False
+    """Recognises an event before which there is none, so that the scan ends `BEFORE_MS` before it."""
 
 
 async def scan(
@@ -153,12 +157,17 @@ async def scan(
         topic = next(topic for topic in unread if topic.unread_ms == latest)
         async with pace.step():
             found = await step(redis, topic.stream, topic.start, end, wanted.conditions, backwards=True)
-        rows += [_Row(topic.name, entry, fields) for entry, fields in found.found if wanted.accepts(fields)]
+        accepted = [_Row(topic.name, entry, fields) for entry, fields in found.found if wanted.accepts(fields)]
+        rows += accepted
         read += found.read
+        if firsts := [_ms_of(row.entry) for row in accepted if wanted.is_first(row.fields)]:
+            period = period._replace(since_ms=max(period.since_ms or 0, min(firsts) - BEFORE_MS))
+            end = f"{period.since_ms}-0"
         if found.is_end:
             unread.remove(topic)
         else:
             topic.advance(found.last)
+        unread = [each for each in unread if each.unread_ms >= (period.since_ms or 0)]
         latest = _latest(unread)
         if progress is not None and unread:
             progress(Progress(latest + 1, read, len(rows)))

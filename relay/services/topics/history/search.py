@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
+from relay.core.conditions.handles import is_email, normalised_handle
 from relay.core.errors import Invalid, Problem
 from relay.core.lines import is_line
 from relay.core.patterns import EVERYTHING, pattern_problem
-from relay.linq.payloads.handles import has_handle, is_email, normalised_handle, quoted
+from relay.linq.payloads.handles import has_handle, quoted
 from relay.services.access import check_topic, topics_of
 from relay.services.topics.history.scan import Budget, Period, Wanted, scan
 from relay.services.topics.history.view import EventView, view_of

@@ -16,12 +16,13 @@ from relay.core.durations import format_duration
 from relay.core.errors import NotFound
 from relay.core.event import Freshness
 from relay.core.line_secret import V2_FORMER_SECRET
+from relay.linq.payloads.content import BodyContent
 from relay.linq.target_urls import V2_PATH, V3_PATH, target_url
 from relay.services.access import topics_of
 from relay.services.topics.history.find import claim_on, find
 from relay.services.topics.history.neighbours import Neighbours, neighbours_of
 from relay.services.topics.history.pull import PullPart, pull_parts
-from relay.services.topics.history.push import PushPart, Range, push_parts
+from relay.services.topics.history.push import EVERY, PushPart, Range, push_parts
 from relay.services.topics.history.scan import Budget
 from relay.services.topics.history.view import Body, EventView, view_of
 from relay.store.topics.history import History
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from relay.core.access.principal import Principal
+    from relay.core.conditions.content import Content
     from relay.core.config.relay_toml import RelayConfig
     from relay.services.context import Context
     from relay.services.topics.history.find import Claim
@@ -41,8 +43,6 @@ SECONDS = 0.5
 milliseconds.
 """
 _SECONDS_NEARBY = 0.03  # for the events around it in its chat, which may be far away
-EVERY = Range()
-"""All subscriptions; each takes about 0.1 ms."""
 _V2 = "v2"
 
 
@@ -127,7 +127,8 @@ async def story(  # noqa: PLR0913  all but four are keyword-only
     nearby = budget if seconds is None else Budget(min(seconds, _SECONDS_NEARBY))
     chat = await neighbours_of(context.redis, event, nearby)
     receipt = _receipt(event, fields, claim)
-    parts = [await _topic_part(context, config, event, topic) for topic in topics]
+    content = BodyContent(fields.get(b"body", b""))
+    parts = [await _topic_part(context, config, event, content, topic) for topic in topics]
     return EventStory(
         event=event,
         is_held=held is not None,
@@ -192,7 +193,9 @@ def url_of(line: str | None, generation: int, version: str) -> str:
     return f"{V3_PATH}?{'&'.join([f'version={version}', *query[1:]])}"
 
 
-async def _topic_part(context: Context, config: RelayConfig, event: EventView, name: str) -> TopicPart | None:
+async def _topic_part(
+    context: Context, config: RelayConfig, event: EventView, content: Content, name: str
+) -> TopicPart | None:
     """Return the part of a topic; None of a removed topic without the event."""
     place = next((place for place in event.places if place.topic == name), None)
     if place is not None:
@@ -202,7 +205,7 @@ async def _topic_part(context: Context, config: RelayConfig, event: EventView, n
         return None
     if not event.type:
         return TopicPart(name, None, None, ("it is not known any more: nothing but the id is left",))
-    if reasons := mismatches(rule, event.event()):
+    if reasons := mismatches(rule, event.event(), content):
         return TopicPart(name, None, None, tuple(reasons))
     extent = await History(context.redis, name).extent()
     if not extent.reaches(event.at_ms or None):

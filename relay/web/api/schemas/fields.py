@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from relay.core.event import Event, Freshness, PayloadFields
 from relay.core.secret import SigningSecret, new_secret
+from relay.linq.payloads.translation.translate import SHAPES, UNTRANSLATED
 from relay.linq.signatures import standard, v3_legacy
 from relay.store.gaps.backfilled import SOURCE
 from relay.store.topics.pull.dead_letters import MAX_DELIVERIES, REJECTED
-from relay.store.topics.push_headers import attempt_headers, signature_headers
+from relay.store.topics.push_headers import SHADOW_OF, attempt_headers, signature_headers
 from relay.store.topics.record import Record, fields_of, mark_source
 from relay.web.api.schemas.events import V2, VERSIONS
 
@@ -92,17 +93,31 @@ _HEADERS: dict[str, Json] = {
         "enum": [Freshness.HISTORY.value],
         "description": "Only there if Linq recovered the event later: it is not live.",
     },
+    "Relay-Shape": {
+        "enum": [*SHAPES, UNTRANSLATED],
+        "description": "Only there for a subscription with `shape`: the version in which the relay translated the body,"
+        " which is not what Linq signed; `untranslated` if it could not and the body is as Linq sent it.",
+    },
     "Relay-Source": {
         "enum": [SOURCE],
         "description": "Only there if the relay made the event of a message at Linq: Linq did not sign it.",
     },
     "Relay-Replay": {"enum": ["true"], "description": "Only there if an operator sent the event again."},
     "Relay-Test": {"enum": ["true"], "description": "Only there in a test: the event did not happen."},
+    SHADOW_OF: {
+        "description": "Only there for a shadow: the subscription that gets the event too. Do nothing that others see."
+    },
     "Content-Type": {"enum": ["application/json"]},
     "User-Agent": {"examples": ["linq-relay/1.2.3"]},
     "traceparent": {"description": "The W3C trace context, if the relay traces."},
 }
-_OF_THE_TRANSPORT = {v3_legacy.SUBSCRIPTION_ID: True, "Content-Type": True, "User-Agent": True, "traceparent": False}
+_OF_THE_TRANSPORT = {
+    v3_legacy.SUBSCRIPTION_ID: True,
+    "Content-Type": True,
+    "User-Agent": True,
+    "traceparent": False,
+    SHADOW_OF: False,
+}
 """Headers that `workers.transport` adds, and whether they are always there."""
 
 _BODY = b"{}"
@@ -147,7 +162,7 @@ def headers_schema() -> Json:
         *(name for name, is_always in _OF_THE_TRANSPORT.items() if is_always),
     ]
     names = [
-        *attempt_headers(full, "", 1, is_replay=True),
+        *attempt_headers(full, "", 1, is_replay=True, shape=UNTRANSLATED),
         *attempt_headers(full, "", 1, is_replay=True, is_test=True),
         *signature_headers(secrets, sparse, 1),
         *signature_headers(secrets, full, 1),

@@ -32,6 +32,8 @@ class MessageContent(BaseModel):
     read_at: datetime | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    reconciled_at: datetime | None = None
+    """When Linq recovered the message, if it was not delivered live"""
 
 
 class MessageData(BaseModel):
@@ -61,8 +63,6 @@ class MessageData(BaseModel):
     """In message.delivered"""
     read_at: datetime | None = None
     """In message.read"""
-    reconciled_at: datetime | None = None
-    """When Linq recovered the message, if it was not delivered live"""
 
 
 DATA: dict[str, type[BaseModel]] = dict.fromkeys(

@@ -17,9 +17,32 @@ DASH = "\N{EN DASH}"
 
 _STEPS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _CHIPS = {
-    "good": {"active", "balances", "closed", "delivered", "delivering", "done", "ok", "ready", "acknowledged", "valid"},
-    "warn": {"failing", "holding up chats", "paused", "retrying", "replaying", "running", "sending", "waiting"},
-    "bad": {"breaker open", "dead letter", "failed", "missing", "suspended", "lost", "drift"},
+    "good": {
+        "active",
+        "balances",
+        "closed",
+        "delivered",
+        "delivering",
+        "done",
+        "ok",
+        "ready",
+        "acknowledged",
+        "valid",
+        "read",
+    },
+    "warn": {
+        "failing",
+        "holding up chats",
+        "paused",
+        "retrying",
+        "replaying",
+        "running",
+        "sending",
+        "silent",
+        "flagged",
+        "waiting",
+    },
+    "bad": {"released", "breaker open", "dead letter", "failed", "missing", "suspended", "lost", "drift"},
 }
 
 
@@ -75,6 +98,11 @@ def duration(seconds: float | None) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2])
+
+
+def weekday(at_ms: float) -> str:
+    """Return a day of UTC with its weekday, such as `Mon 2026-09-14`."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%a %Y-%m-%d}"
 
 
 def utc(at_ms: float | None) -> str:

@@ -37,6 +37,7 @@ _FILTERS: Mapping[str, Callable[..., str]] = {
     "rate": formats.rate,
     "size": formats.size,
     "utc": formats.utc,
+    "weekday": formats.weekday,
 }
 
 

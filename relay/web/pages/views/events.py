@@ -12,6 +12,7 @@ from relay.core.errors import NotFound
 from relay.services.topics import events, topics
 from relay.services.topics.events import EventQuery, NotFoundYet
 from relay.services.topics.history.push import Range
+from relay.services.topics.life.life import life_of
 from relay.web.pages.shell import fields
 from relay.web.pages.shell.formats import path
 from relay.web.pages.views.subscriptions import all_states
@@ -28,6 +29,7 @@ _LIMIT = 50
 _ROWS_A_SECOND = 20
 _SECONDS_OF_LATEST = 0.01
 _SECONDS = 0.06  # of one step of a search by id; the page goes on with the next by itself
+_SECONDS_OF_LIFE = 0.2  # of the search for a message, and again for what subscriptions have
 _SUBSCRIPTIONS = 100  # of a story on one page
 _SHOWN = 64 * 1024  # characters of a body
 _FIELDS = ("topic", "type", "line", "handle", "chat", "message", "since", "until")
@@ -57,10 +59,22 @@ async def show(page: Page) -> web.StreamResponse:
         asked = Range(fields.text(page.query, "after") or "", _SUBSCRIPTIONS)
         story = await events.story(page.context, page.principal, event_id, cursor, asked=asked, seconds=_SECONDS)
     except NotFoundYet as error:
-        return page.show("event_not_yet.html", status=404, event_id=event_id, error=error)
+        further = f"/events/{path(event_id)}"
+        return page.show("event_not_yet.html", status=404, event_id=event_id, error=error, further=further)
     states = await all_states(page)
     body, is_cut = _pretty(story.event)
     return page.show("event.html", story=story, event=story.event, states=states, body=body, is_cut=is_cut)
+
+
+async def show_message(page: Page) -> web.StreamResponse:
+    """Show the life of a message."""
+    message_id, cursor = page.named("id"), fields.text(page.query, "cursor")
+    try:
+        found = await life_of(page.context, page.principal, message_id, cursor, seconds=_SECONDS_OF_LIFE)
+    except NotFoundYet as error:
+        further = f"/messages/{path(message_id)}"
+        return page.show("event_not_yet.html", status=404, event_id=message_id, error=error, further=further)
+    return page.show("message.html", life=found, is_older=cursor is not None)
 
 
 async def resend(page: Page) -> web.StreamResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.event_filter import EventFilter
-from relay.services.operators import lines, linq, quarantine
+from relay.services.operators import lines, linq, opt_outs, quarantine
 from relay.services.topics.history.view import shown_body
 from relay.web.pages.shell import fields
 
@@ -20,6 +20,19 @@ _SHOWN = 4096  # characters of a body
 async def list_lines(page: Page) -> web.StreamResponse:
     """List the lines."""
     return page.show("lines.html", lines=await lines.list_lines(page.context, page.principal))
+
+
+async def show_line(page: Page) -> web.StreamResponse:
+    """Show a line."""
+    return page.show("line.html", line=await lines.get_line(page.context, page.principal, page.named()))
+
+
+async def list_opt_outs(page: Page) -> web.StreamResponse:
+    """List the handles that have opted out of a line, the oldest first."""
+    line, cursor = page.named(), fields.text(page.query, "cursor")
+    found = await opt_outs.list_opt_outs(page.context, page.principal, line, cursor)
+    query = dict(page.query)
+    return page.show("opt_outs.html", line=line, found=found.items, cursor=found.next, query=query)
 
 
 async def show_linq(page: Page) -> web.StreamResponse:

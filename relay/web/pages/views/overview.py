@@ -39,7 +39,9 @@ async def _values(page: Page) -> Mapping[str, Any]:
     key = ("overview", who.team, who.topics, who.scopes)
     found: Overview = await page.site.live.shared(key, lambda: overview.read(page.context, who))
     rates = found.flow.by_subscription
-    states = sorted(found.subscriptions, key=lambda each: (each.state.is_good, -each.waiting, -rates.get(each.name, 0)))
+    states = sorted(
+        found.subscriptions, key=lambda each: (not each.needs_operator, -each.waiting, -rates.get(each.name, 0))
+    )
     topics = sorted(found.topics, key=lambda each: -_now(found.flow.topics.get(each.name, [])))
     return {
         "found": found,

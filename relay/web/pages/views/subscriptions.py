@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
 from relay.core.masked_url import masked_url
-from relay.services.deliveries import attempts, stored_subscriptions, subscriptions
+from relay.services.deliveries import attempts, shadow_report, stored_subscriptions, subscriptions
 from relay.services.operators.overview import latency_of
 from relay.web.pages.charts import drawing
 from relay.web.pages.charts.drawing import Series
@@ -45,8 +45,8 @@ async def list_(page: Page) -> web.StreamResponse:
     wanted, state = page.query.get("q", "").strip().lower(), page.query.get("state", "")
     found = [each for each in states if wanted in f"{each.name} {each.topic} {each.team}".lower()]
     if state:
-        found = [each for each in found if (each.state == state) or (state == "trouble" and not each.state.is_good)]
-    found.sort(key=lambda each: (each.state.is_good, -each.dead, -each.waiting, each.name))
+        found = [each for each in found if (each.state == state) or (state == "trouble" and each.needs_operator)]
+    found.sort(key=lambda each: (not each.needs_operator, -each.dead, -each.waiting, each.name))
     number = _number(page.query.get("page", "1"))
     shown = found[(number - 1) * _PAGE : number * _PAGE]
     return page.show(
@@ -82,6 +82,12 @@ async def live(page: Page) -> web.StreamResponse:
         return page.text("subscription_part.html", **await _values(page))
 
     return await page.site.live.stream(page, "subscription", part)
+
+
+async def compare(page: Page) -> web.StreamResponse:
+    """Compare a shadow with the subscription that it shadows."""
+    found = await shadow_report.report(page.context, page.principal, page.named(), limit=_PAGE)
+    return page.show("shadow.html", found=found)
 
 
 async def pause(page: Page) -> web.StreamResponse:

@@ -205,7 +205,7 @@ async def test_deleted_name_stays_its_teams(context: Context) -> None:
 
 
 async def test_limits(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.services.deliveries.stored_subscriptions.changes.MAX_PER_TEAM", 1)
+    monkeypatch.setattr("relay.services.deliveries.stored_subscriptions.admission.MAX_PER_TEAM", 1)
     await service.create(context, SALES, table("one"))
     with pytest.raises(TooMany, match="the team has"):
         await service.create(context, SALES, table("two"))
@@ -270,3 +270,25 @@ async def test_worker_refuses_a_team_the_loopback_it_was_not_listed(context: Con
 async def _with_team(context: Context, name: str) -> View:
     await create_team(context, OPERATOR, name, ["messages"])
     return await context.rules.view()
+
+
+async def test_shadows_and_exclusive_topics(context: Context, rules_file: Path) -> None:
+    await service.create(context, SALES, table("crm", lines=["+16465550123"]))
+    made = await service.create(context, SALES, {"name": "next", "shadow_of": "crm", "url": "https://a.sales.example"})
+    assert (made.state.topic, made.state.team, "lines" in made.state.table) == ("messages", "sales", False)
+    view = await context.rules.view()
+    [shadow] = [each for each in view.config.subscriptions if each.name == "next"]
+    assert shadow.lines == ("+16465550123",)
+    await service.change(context, SALES, "crm", {"lines": ["+16465550124"]})
+    view = await context.rules.view()
+    assert [each.lines for each in view.config.subscriptions if each.name == "next"] == [("+16465550124",)]
+    foreign = {"name": "spy", "shadow_of": "crm", "url": "https://a.example"}
+    with pytest.raises(Invalid, match=r'there is no subscription "crm" of the team "ops" to shadow'):
+        await service.create(context, OPS, foreign)
+    rules_file.write_text(TEAM_RULES.replace('events = ["message.*"]', 'events = ["message.*"]\nexclusive = true', 1))
+    view = await context.rules.view()
+    assert view.unusable["crm"] == 'the topic "messages" is exclusive, and another subscription has it'
+    with pytest.raises(Conflict, match='the topic "messages" is exclusive, and another subscription has it'):
+        await service.create(context, SALES, table("second"))
+    await service.delete(context, SALES, "crm", "moved")
+    assert 'there is no subscription "crm"' in (await context.rules.view()).unusable["next"]

@@ -41,6 +41,15 @@ async def test_sample_passes_the_filters_of_its_subscription(context: Context) -
         await service.send_test(context, SALES, "crm", "message.odd")
 
 
+async def test_sample_is_of_the_api_that_the_subscription_gets(context: Context, redis: Redis) -> None:
+    await service.create(context, SALES, table(api="v2", events=["message.*"]))
+    sent = await service.send_test(context, SALES, "crm")
+    [(_, fields)] = await redis.xrange(KEYS.lane("crm", "replay"))
+    assert (sent.event_type, fields[b"version"]) == ("message.received", b"v2")
+    with pytest.raises(Invalid, match=r'no sample of "message\.edited"; did you mean'):
+        await service.send_test(context, SALES, "crm", "message.edited")
+
+
 async def test_subscription_of_the_file_can_be_tested_by_its_owner(context: Context, rules_file: Path) -> None:
     rules_file.write_text(
         TEAM_RULES.replace("/bot", '/bot"\npaused = true\nteam = "ops').replace('"messages"]', '"*"]')

@@ -23,7 +23,7 @@ from relay.store.inbox.acceptor import Acceptor
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.topics import stream_search
 from relay.store.topics.record import Proof
-from tests.building import LINE, SECRET, TWO_TOPICS, webhook_of
+from tests.building import LINE, SECRET, TWO_TOPICS, body_of, webhook_of
 from tests.services.topics.history.conftest import OPERATOR, TEAM, hiding, put
 from tests.support import KEYS, eventually
 from tests.workers.conftest import emptied, open_sink, routing, rules_for
@@ -226,6 +226,27 @@ async def test_event_that_the_principal_does_not_see_is_as_none(redis: Redis, co
             await story(context, TEAM, event_id)
         said.add(str(caught.value).replace(event_id, "X"))
     assert len(said) == 1
+
+
+async def test_conditions_on_the_body_are_told_from_what_is_stored(redis: Redis, context: Context) -> None:
+    conditions = {
+        "without": 'not_sender = "+13035550188"',
+        "media": "has_media = true",
+        "where": "where = 'data.service'",
+    }
+    rules = Path("relay.toml").read_text()
+    more = "".join(f'\n[[topics]]\nname = "{name}"\nevents = ["*"]\n{text}\n' for name, text in conditions.items())
+    Path("relay.toml").write_text(rules + more)
+    data = {"from": "+13035550188", "service": "SMS", "parts": [{"type": "text"}]}
+    body = body_of("message.received", "e1", **data).decode()
+    await put(redis, "everything", "e1", now_ms(), type="message.received", body=body)
+    found = await story(hiding(context), OPERATOR, "e1")
+    assert found.event.body.text is None
+    assert {part.topic: part.why_not for part in found.topics if part.topic in conditions} == {
+        "without": ("sender is +13035550188, which not_sender excludes",),
+        "media": ("has_media is false, not true",),
+        "where": ("where has no result, since it yields a text, not true or false: data.service",),
+    }
 
 
 async def test_accepted_event_that_no_topic_holds_is_told_as_such(context: Context) -> None:

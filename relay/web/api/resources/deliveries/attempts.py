@@ -8,6 +8,7 @@ from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
 from relay.core.delivery.outcome import Outcome
 from relay.services.deliveries import attempts
+from relay.store.lanes.attempt_record import ShapeWord
 from relay.web.api.filters import AttemptCriteria
 from relay.web.api.models import Moment, Output, Page, Paging, moment
 from relay.web.api.operation import Call, Tag, operation
@@ -54,6 +55,10 @@ class Attempt(Output):
     """True if the event was sent again."""
     is_test: bool
     """True if the event is a sample of a test."""
+    shape: ShapeWord | None
+    """`translated` if the body was sent in the subscription's `shape` in place of Linq's version, `untranslated` if it
+    could not be; null if there was nothing to do.
+    """
     counted: bool
     """False if the verdict came too late to count."""
 
@@ -88,6 +93,7 @@ def attempt_of(found: FoundAttempt) -> Attempt:
         is_probe=attempt.is_probe,
         is_replay=attempt.is_replay and not attempt.is_test,
         is_test=attempt.is_test,
+        shape=attempt.shape,
         counted=found.counted,
     )
 

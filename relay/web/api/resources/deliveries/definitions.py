@@ -66,7 +66,8 @@ class SubscriptionDraft(Input):
 
     name: Annotated[Any, WithJsonSchema({"type": "string", "pattern": NAME})]  # checked with the other keys
     """Its name, unique among all subscriptions."""
-    topic: Name
+    topic: Name | None = None
+    """The topic that is delivered to it; only a shadow (`shadow_of`) has none of its own."""
     url: Annotated[str, Field(min_length=1, max_length=2000)]
     """The URL to which its events are sent, http or https."""
     team: Name | None = None

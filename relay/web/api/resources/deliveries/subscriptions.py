@@ -56,6 +56,8 @@ class SubscriptionState(Output):
     """Time of the last delivery; null if there was none."""
     is_exact: bool
     """False if `waiting` is an estimate."""
+    shadow_of: str | None
+    """The subscription that it shadows, whose deliveries it gets too; null if it is no shadow."""
 
 
 class Look(Input):

@@ -63,6 +63,8 @@ class SubscriptionLedger(Output):
     """Events that were deleted before they were delivered."""
     from_history: int
     """Events that were sent again from a topic's history, and tests."""
+    shadow_of: str | None
+    """The subscription that it shadows; null if it is no shadow."""
     fault: str
     """The reason why it cannot be read; empty if it can."""
     imbalance: int

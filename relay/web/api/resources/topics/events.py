@@ -20,6 +20,9 @@ from relay.web.api.resources.topics.story import Event, Story, event_of, story_o
 TAG = Tag("events", "Events, as far as topics still hold them: search, the story of one, sending it again.")
 
 
+CursorText = Annotated[str, Field(min_length=1, max_length=100)]
+
+
 class EventPath(Input):
     """The path of an event."""
 
@@ -51,7 +54,7 @@ class EventSearch(Period, Paging):
 class StoryQuery(Input):
     """The continuation of a search, and the push subscriptions that are shown."""
 
-    cursor: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    cursor: CursorText | None = None
     """The `cursor` of an answer 404 that had no time to search everything."""
     after: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     """The `push_after` of the story before; without it, the first push subscriptions are shown."""

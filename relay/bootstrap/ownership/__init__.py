@@ -1,0 +1,1 @@
+"""Ownership of subscriptions at Linq: whose they are, and how they change hands."""

@@ -1,0 +1,1 @@
+"""Conditions of topics: what an event must have beyond its type and line."""

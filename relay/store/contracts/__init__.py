@@ -1,0 +1,1 @@
+"""The contracts: knowledge of event types and payload versions."""

@@ -1,0 +1,87 @@
+"""The keys that have one name each under a prefix; `keys` describes them."""
+
+from __future__ import annotations
+
+
+class FixedKeys:
+    """The names of the relay's keys that no topic, lane or line is part of."""
+
+    def __init__(self, prefix: str) -> None:
+        """`prefix` has no colon."""
+        self.prefix = prefix
+        self._name_events(prefix)
+        self._name_push(prefix)
+        self._name_linq(prefix)
+        self._name_teams(prefix)
+        self._name_state(prefix)
+
+    def _name_events(self, prefix: str) -> None:
+        """Name what holds events on their way, and wake-ups."""
+        self.inbox = f"{prefix}:inbox"
+        self.prepared = f"{prefix}:prepared"
+        self.quarantine = f"{prefix}:quarantine"
+        self.seen_prefix = f"{prefix}:seen:"
+        self.topics = f"{prefix}:topics"
+        self.topic_prefix = f"{prefix}:topic:"
+        self.unmatched = f"{prefix}:unmatched"
+        self.refused = f"{prefix}:refused"
+        self.chats = f"{prefix}:chats"
+        self.chats_proved = f"{prefix}:chats:proved"
+        self.chats_last_writer = f"{prefix}:chats:last_writer"
+        self.gaps = f"{prefix}:gaps"
+        self.backfilled = f"{prefix}:gaps:backfilled"
+        self.group_letters = f"{prefix}:dead"
+        self.queue = f"{prefix}:arq"
+        self.slow_queue = f"{prefix}:arq:slow"
+
+    def _name_push(self, prefix: str) -> None:
+        """Name what belongs to all lanes, and replays."""
+        self.lanes = f"{prefix}:lanes"
+        self.lane_prefix = f"{prefix}:lane:"
+        self.paused = f"{prefix}:paused"
+        self.breakers = f"{prefix}:breakers"
+        self.shadows = f"{prefix}:shadows"
+        self.subscriptions = f"{prefix}:subscriptions"
+        self.subscriptions_revision = f"{prefix}:subscriptions:revision"
+        self.replays = f"{prefix}:replays"
+        self.replays_running = f"{prefix}:replays:running"
+
+    def _name_linq(self, prefix: str) -> None:
+        """Name what is known of Linq: secrets, looks, contracts."""
+        self.keyring = f"{prefix}:keyring"
+        self.keyring_revision = f"{prefix}:keyring:revision"
+        self.keyring_lock = f"{prefix}:keyring:lock"
+        self.linq_v2 = f"{prefix}:linq:v2"
+        self.linq_owner = f"{prefix}:linq:owner"
+        self.linq_looks = f"{prefix}:linq:looks"
+        self.linq_events = f"{prefix}:linq:events"
+        self.linq_look_at = f"{prefix}:linq:look_at"
+        self.last_seen = f"{prefix}:last_seen"
+        self.drift = f"{prefix}:drift"
+        self.contracts = f"{prefix}:contracts"
+        self.contract_samples = f"{prefix}:contracts:samples"
+        self.contract_changes = f"{prefix}:contracts:changes"
+
+    def _name_teams(self, prefix: str) -> None:
+        """Name what belongs to teams, and the audit."""
+        self.audit = f"{prefix}:audit"
+        self.audit_teams = f"{prefix}:audit:teams"
+        self.teams = f"{prefix}:teams"
+        self.tokens = f"{prefix}:tokens"
+        self.tokens_used = f"{prefix}:tokens:used"
+
+    def _name_state(self, prefix: str) -> None:
+        """Name what is known of the relay itself: counts, processes, alerts."""
+        self.counts = f"{prefix}:counts"
+        self.audited = f"{prefix}:audited"
+        self.maintenance = f"{prefix}:maintenance"
+        self.alerts = f"{prefix}:alerts"
+        self.alerts_outbox = f"{prefix}:alerts:outbox"
+        self.alerts_sending = f"{prefix}:alerts:sending"
+        self.alerts_history = f"{prefix}:alerts:history"
+        self.alerts_certificates = f"{prefix}:alerts:certificates"
+        self.history = f"{prefix}:history"
+        self.history_lanes = f"{prefix}:history:lanes"
+        self.processes = f"{prefix}:processes"
+        self.drain_orders = f"{prefix}:drain_orders"
+        self.memory_probe = f"{prefix}:memory_probe"

@@ -1,0 +1,143 @@
+"""The activity of each line: its events by hour, and the last of either direction.
+
+The router counts a batch after its commit, in memory, and adds its counts to Redis at most once a second, apart from
+the events: one command for each line that had some. What a killed router has not yet added, the events of a second, is
+missing; no event waits for it, and a Redis that refuses writes delays it.
+
+A week of a line is a string of 168 numbers of four bytes (BITFIELD), which is kept for nine weeks: four of the usual
+week, and five of silence. A line takes about 7 kB.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from relay.core.event import Event
+from relay.store.driver.client import REDIS_ERRORS, ask, ask_together
+from relay.store.isolation import Isolation
+from relay.store.lines.line_keys import LineKeys
+from relay.store.lines.rhythm import HOUR_MS, HOURS, Activity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from redis.asyncio.client import Pipeline
+
+    from relay.store.driver.client import Redis
+
+KEPT_WEEKS = 9
+"""Weeks that are read; the keys expire as much later."""
+
+_LIFETIME = KEPT_WEEKS * 7 * 86400  # seconds
+_INTERVAL = 1.0  # seconds between two writes
+_KEYS_AT_ONCE = 900  # keys of an MGET: a hundred lines, some 60 kB
+_ANY = "event"
+
+LineCounts = Counter[tuple[str | None, str | None]]
+"""Number of events by line and direction."""
+
+
+class Heard(NamedTuple):
+    """The last events of a line, Unix milliseconds; None without any."""
+
+    event_ms: int | None = None
+    inbound_ms: int | None = None
+    outbound_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The activity of a batch of events."""
+
+    at_ms: int
+    """Time of acceptance of the last of them, Unix milliseconds."""
+    counts: LineCounts
+
+
+def count_lines(events: Iterable[object]) -> LineCounts:
+    """Count the events by line and direction; others are none."""
+    return Counter([(event.line, event.fields.direction) for event in events if type(event) is Event])
+
+
+class ActivityCounter:
+    """The counts that the router has not yet added to Redis."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds."""
+        self._redis = redis
+        self._clock = clock
+        self._isolation = Isolation(redis)
+        self._counts: Counter[tuple[str, int]] = Counter()  # by line and hour
+        self._heard: dict[str, int] = {}  # by line and kind
+        self._due = 0.0
+
+    def add(self, tally: Tally) -> None:
+        """Count a batch that was committed."""
+        hour = tally.at_ms // HOUR_MS
+        for (line, direction), count in tally.counts.items():
+            if line is not None:
+                self._counts[line, hour] += count
+                self._heard[f"{line}:{_ANY}"] = tally.at_ms
+                if direction is not None:
+                    self._heard[f"{line}:{direction}"] = tally.at_ms
+
+    async def write(self, *, at_once: bool = False) -> None:
+        """Add the counts to Redis if they are due; without effect while Redis refuses them."""
+        if not self._counts or not (at_once or self._clock() >= self._due):
+            return
+        self._due = self._clock() + _INTERVAL
+        key = LineKeys(self._redis)
+        types = {key.week(line, hour // HOURS): "string" for line, hour in self._counts} | {key.heard: "hash"}
+        try:
+            await self._isolation.contain("lines", key.heard, ask_together(self._redis, self._queue), types)
+        except REDIS_ERRORS:
+            return
+        self._counts.clear()
+        self._heard.clear()
+
+    def _queue(self, pipe: Pipeline) -> None:
+        for (line, hour), count in self._counts.items():
+            name = LineKeys(self._redis).week(line, hour // HOURS)
+            pipe.execute_command("BITFIELD", name, "OVERFLOW", "SAT", "INCRBY", "u32", f"#{hour % HOURS}", count)
+            pipe.expire(name, _LIFETIME)
+        pipe.hset(LineKeys(self._redis).heard, mapping=self._heard)
+
+
+async def read_activity(redis: Redis, lines: Collection[str], now_ms: float) -> dict[str, Activity]:
+    """Return the activity of each of the lines."""
+    newest = int(now_ms // (HOUR_MS * HOURS))
+    weeks = range(newest - KEPT_WEEKS, newest + 1)
+    names = [(line, week) for line in lines for week in weeks]
+    found: dict[str, dict[int, Sequence[int]]] = {line: {} for line in lines}
+    for start in range(0, len(names), _KEYS_AT_ONCE):
+        part = names[start : start + _KEYS_AT_ONCE]
+        values: list[bytes | None] = await ask(redis.mget([LineKeys(redis).week(*name) for name in part]))
+        for (line, week), value in zip(part, values, strict=True):
+            if value is not None:
+                found[line][week] = _week(value)
+    return {line: Activity(of_line) for line, of_line in found.items()}
+
+
+async def read_heard(redis: Redis) -> dict[str, Heard]:
+    """Return the last events of every line that had one."""
+    rows: dict[bytes, bytes] = await ask(redis.hgetall(LineKeys(redis).heard))
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in rows.items():
+        line, _, kind = name.decode().rpartition(":")
+        found.setdefault(line, {})[f"{kind}_ms"] = int(value)
+    return {line: Heard(**times) for line, times in found.items()}
+
+
+async def forget_lines(redis: Redis, lines: Collection[str]) -> None:
+    """Forget when lines were last heard; their hours expire."""
+    if lines:
+        kinds = [f"{line}:{kind}" for line in lines for kind in (_ANY, "inbound", "outbound")]
+        await ask(redis.hdel(LineKeys(redis).heard, *kinds))
+
+
+def _week(value: bytes) -> Sequence[int]:
+    return struct.unpack(f">{HOURS}I", value.ljust(4 * HOURS, b"\0")[: 4 * HOURS])

@@ -1,0 +1,93 @@
+"""The router counts the activity of lines, and records what events tell of them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from structlog.testing import capture_logs
+
+from relay.core.event import Dialect, VerifiedWebhook
+from relay.linq.api.v3 import ListedLine
+from relay.store.driver.client import ask
+from relay.store.lines.activity import Heard, read_activity, read_heard
+from relay.store.lines.line_keys import LineKeys
+from relay.store.lines.linq_facts import read_facts, record_list
+from relay.store.lines.rhythm import HOUR_MS
+from tests.building import LINE, OTHER_LINE, body_of, webhook_of
+from tests.support import eventually
+from tests.workers.conftest import accept, emptied, routing, topic
+
+if TYPE_CHECKING:
+    from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
+
+
+def change(event_type: str, line: str = LINE, at: str = "2026-09-14T09:15:02Z", **data: Any) -> VerifiedWebhook:
+    event_id = f"{event_type} {line} {at}".replace(" ", "-")
+    body = body_of(event_type, event_id, phone_number=line, changed_at=at, **data)
+    return VerifiedWebhook(event_id, event_type, Dialect.V3, event_id, None, body)
+
+
+async def route(redis: Redis, rules: ConfigFile, *webhooks: VerifiedWebhook) -> None:
+    await accept(redis, *webhooks)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+
+
+async def test_events_are_counted_by_line_hour_and_direction(redis: Redis, rules: ConfigFile) -> None:
+    lineless = VerifiedWebhook(
+        "p", "payment.succeeded", Dialect.V3, "p", None, body_of("payment.succeeded", chat_id=None)
+    )
+    outbound = [webhook_of("message.failed") for _ in range(200)]
+    others = [webhook_of("call.ringing", OTHER_LINE), lineless]
+    before = time.time()
+    await route(redis, rules, *outbound, *others)
+    heard = await eventually(lambda: read_heard(redis))
+    assert heard.keys() == {LINE, OTHER_LINE}
+    assert heard[OTHER_LINE] == Heard(heard[OTHER_LINE].event_ms)
+    assert heard[LINE].inbound_ms is None
+    assert heard[LINE].outbound_ms == heard[LINE].event_ms >= before * 1000 - 1000
+    found = await read_activity(redis, [LINE, OTHER_LINE, "+16465550199"], time.time() * 1000)
+    hours = {int(before * 1000) // HOUR_MS, int(time.time() * 1000) // HOUR_MS}
+    assert [sum(found[line].count(hour) for hour in hours) for line in found] == [200, 1, 0]
+    [week] = [name async for name in redis.scan_iter(LineKeys(redis).week(LINE, 0).replace(":0:", ":*:"))]
+    assert await redis.memory_usage(week) < 900
+    assert await redis.ttl(week) > 60 * 86400
+
+
+async def test_overwritten_activity_stops_no_event(redis: Redis, rules: ConfigFile) -> None:
+    await ask(redis.set(LineKeys(redis).heard, "x"))
+    await ask(redis.set(LineKeys(redis).facts, "x"))
+    with capture_logs() as logs:
+        await route(redis, rules, webhook_of(), change("phone_number.released"), webhook_of())
+    assert len(await topic(redis, "messages")) == 2
+    suspended = [line["error"] for line in logs if line["event"] == "lines.suspended"]
+    assert f"{LineKeys(redis).heard} is a string, not a hash" in suspended
+
+
+async def test_what_events_tell_is_recorded_and_logged(redis: Redis, rules: ConfigFile) -> None:
+    await record_list(redis, [ListedLine(LINE, "iMessage", "HEALTHY"), ListedLine(OTHER_LINE)], 1_000)
+    flagged = change("phone_number.status_updated", new_status="FLAGGED", new_reputation="CRITICAL")
+    older = change("phone_number.status_updated", at="2026-09-13T09:15:02Z", new_status="ACTIVE")
+    with capture_logs() as logs:
+        await route(
+            redis,
+            rules,
+            flagged,
+            older,
+            change("phone_number.released", OTHER_LINE),
+            change("phone_number.status_updated", "no line"),
+        )
+    facts = await read_facts(redis)
+    assert (facts[LINE].kind, facts[LINE].status, facts[LINE].reputation) == ("iMessage", "FLAGGED", "CRITICAL")
+    assert facts[LINE].is_flagged
+    assert not facts[OTHER_LINE].is_flagged
+    assert facts[OTHER_LINE].released_ms == 1789377302000
+    warnings = [(line["line"], line["log_level"]) for line in logs if line["event"] == "line.changed"]
+    assert (LINE, "warning") in warnings
+    assert (OTHER_LINE, "warning") in warnings
+    await record_list(redis, [ListedLine(LINE, "iMessage", "HEALTHY"), ListedLine(OTHER_LINE)], 1_789_377_402_000)
+    later = await read_facts(redis)
+    assert later[LINE].reputation == "HEALTHY"  # the newer of both counts
+    assert later[OTHER_LINE].released_ms is None

@@ -1,0 +1,86 @@
+"""STOP and START of real payloads go into the registry, in the order of the messages, only if it is switched on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.core.event import Dialect, VerifiedWebhook
+from relay.store.driver.client import ask
+from relay.store.lines.line_keys import LineKeys
+from relay.store.lines.opt_outs import OptOut, list_opt_outs
+from tests.building import CUSTOMER, LINE, body_of
+from tests.support import eventually
+from tests.workers.conftest import accept, emptied, routing, topic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
+
+SENT = {"STOP": "2026-09-14T09:15:02Z", "START": "2026-09-14T09:16:02Z", "late": "2026-09-14T09:14:02Z"}
+
+
+def message(text: str, at: str, number: int = 1, **data: Any) -> VerifiedWebhook:
+    event_id = f"message-{text.strip()}-{at}-{number}"
+    body = body_of(
+        "message.received",
+        event_id,
+        direction="inbound",
+        sender_handle={"handle": CUSTOMER},
+        parts=[{"type": "text", "value": text}],
+        sent_at=at,
+        **data,
+    )
+    return VerifiedWebhook(event_id, "message.received", Dialect.V3, event_id, LINE, body)
+
+
+async def opted_out(redis: Redis, rules: ConfigFile, *webhooks: VerifiedWebhook) -> list[OptOut]:
+    await accept(redis, *webhooks)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    return await list_opt_outs(redis, LINE, 10)
+
+
+@pytest.fixture
+def registry(rules_file: Path, rules: ConfigFile) -> ConfigFile:
+    """Rules with the registry."""
+    rules_file.write_text(rules_file.read_text() + "\n[linq]\nopt_outs = true\n")
+    rules.reload()
+    return rules
+
+
+async def test_newest_message_decides_in_any_order_of_delivery(redis: Redis, registry: ConfigFile) -> None:
+    words = [message(" stopall\n", SENT["STOP"]), message("please stop", SENT["STOP"]), message("hello", SENT["STOP"])]
+    assert await opted_out(redis, registry, *words) == [OptOut(CUSTOMER, 1789377302000)]
+    assert await opted_out(redis, registry, message("Start", SENT["START"])) == []
+    assert await opted_out(redis, registry, message("STOP", SENT["late"])) == []
+    assert await opted_out(redis, registry, message("QUIT", "2026-09-14T09:17:02Z")) == [
+        OptOut(CUSTOMER, 1789377422000)
+    ]
+
+
+async def test_every_keyword_is_found_in_each_way_of_writing_it(redis: Redis, registry: ConfigFile) -> None:
+    for number, word in enumerate(("stop", "STOPALL", "Unsubscribe", "cancel", "END", "quit\u00a0", "\tstop ")):
+        stop = message(word, f"2026-09-14T09:20:{number:02}Z", number)
+        ascii_body = stop._replace(body=json.dumps(json.loads(stop.body), ensure_ascii=number % 2 == 0).encode())
+        assert len(await opted_out(redis, registry, ascii_body)) == 1, word
+        assert await opted_out(redis, registry, message("unstop", f"2026-09-14T09:20:{number:02}.5Z", number)) == []
+
+
+async def test_without_the_registry_nothing_is_kept(redis: Redis, rules: ConfigFile) -> None:
+    assert await opted_out(redis, rules, message("STOP", SENT["STOP"])) == []
+    assert await redis.keys("relay:lines:opt*") == []
+
+
+async def test_overwritten_registry_stops_no_event(redis: Redis, registry: ConfigFile) -> None:
+    await ask(redis.set(LineKeys(redis).opted_out_lines, "x"))
+    with capture_logs() as logs:
+        await opted_out(redis, registry, message("STOP", SENT["STOP"]))
+    assert len(await topic(redis, "messages")) == 1
+    [suspended] = [line for line in logs if line["event"] == "opt_outs.suspended"]
+    assert f"{LineKeys(redis).opted_out_lines} is a string, not a set" in suspended["error"]

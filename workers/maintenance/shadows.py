@@ -1,0 +1,67 @@
+"""The end of a shadow: its lane is dropped once the rules have been without it for a while.
+
+The rules of two workers can differ for a moment, so the first look that misses a shadow only notes the time. A shadow
+that became an ordinary subscription keeps its lane and loses its mark. A stored one that is not in force, since
+something contradicts it, stays: only a deletion ends it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from relay.core.errors import StoreError
+from relay.store.driver.client import ask
+from relay.store.lanes.position import drop_lane
+from relay.store.shadow_marks import ShadowMark, mark_shadow, shadow_marks, unmark_shadow
+from relay.store.stored_subscriptions.hash import StoredSubscriptions
+from relay.store.stored_subscriptions.record import parse_record
+
+if TYPE_CHECKING:
+    from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
+    from relay.store.stored_subscriptions.record import StoredSubscription
+
+_AFTER_MS = 45_000  # retention runs once a minute: the second look that misses it
+
+log = structlog.get_logger()
+
+
+async def end_removed_shadows(redis: Redis, config: RelayConfig, now_ms: int) -> None:
+    """Mark the shadows of the rules, and drop the lanes of those that the rules no longer have."""
+    known = {each.name: each for each in config.subscriptions}
+    marks = await shadow_marks(redis)
+    for name, original in config.shadows.items():
+        if name not in marks:  # its worker, which marks it, begins with the first event
+            await mark_shadow(redis, name, ShadowMark(original))
+    for name, mark in marks.items():
+        if name in known:
+            if known[name].shadow_of is None:
+                await unmark_shadow(redis, name)
+            elif mark.missing_ms is not None:
+                await mark_shadow(redis, name, ShadowMark(mark.original))
+            continue
+        record = await _record(redis, name)
+        if record is not None and not record.deleted:
+            continue
+        if mark.missing_ms is None:
+            await mark_shadow(redis, name, mark._replace(missing_ms=now_ms))
+        elif now_ms - mark.missing_ms >= _AFTER_MS:
+            await _end(redis, name, mark, record)
+
+
+async def _end(redis: Redis, name: str, mark: ShadowMark, record: StoredSubscription | None) -> None:
+    await drop_lane(redis, name)
+    if record is not None:
+        await StoredSubscriptions(redis).forget(name, record.version)
+    await unmark_shadow(redis, name)
+    log.info("shadow.ended", subscription=name, shadow_of=mark.original)
+
+
+async def _record(redis: Redis, name: str) -> StoredSubscription | None:
+    row: Any = await ask(redis.hget(redis.key.subscriptions, name))
+    try:
+        return None if row is None else parse_record(name.encode(), row)
+    except StoreError:  # damaged, which `relay doctor` reports
+        return None

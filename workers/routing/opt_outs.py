@@ -1,0 +1,93 @@
+"""Opt-outs that pass the router: with `[linq] opt_outs`, each STOP and START goes into the registry.
+
+They are recorded before their batch is committed: a router that is killed in between has its successor record them
+again, which changes nothing. Most messages cost one search in their bytes; only those with such a word are parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import structlog
+
+from relay.core.event import Dialect, Event
+from relay.linq.payloads.content import BodyContent
+from relay.linq.payloads.instants import unix_ms
+from relay.store import wakeups
+from relay.store.driver.client import retry_until_redis_answers
+from relay.store.isolation import Isolation, checking_types
+from relay.store.lines.line_keys import LineKeys
+from relay.store.lines.opt_outs import OptOutChange, record_opt_outs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.store.driver.client import Redis
+    from relay.store.inbox.inbox import InboxEntry
+    from workers.routing.decoder import Undecodable
+
+_SPACE = rb"(?:\\[nrt]|\\u00[aA]0|\xc2\xa0|\s)*"
+_WORD = re.compile(
+    rb'\s*:\s*"' + _SPACE + rb"(?i:stop|stopall|unsubscribe|cancel|end|quit|start|unstop)" + _SPACE + b'"'
+)
+_PART, _TEXT = b'"value"', b'"text"'
+"""Names of the fields that have a text: in the parts of a message, and in v2."""
+
+_RECEIVED = "message.received"
+
+log = structlog.get_logger()
+
+
+async def record_opt_outs_of(
+    redis: Redis, entries: Sequence[InboxEntry], events: Sequence[Event | Undecodable], token: str
+) -> None:
+    """Record the opt-outs of a batch; without a command, if it has none. `token` is that of the router's lease.
+
+    Raises:
+        LeaseLost: another router holds the lease.
+    """
+    changes = [
+        change
+        for entry, event in zip(entries, events, strict=True)
+        if isinstance(event, Event)
+        and event.type == _RECEIVED
+        and event.line is not None
+        and (_has_word(entry.body, _PART) or (entry.dialect is Dialect.V2 and _has_word(entry.body, _TEXT)))
+        and (change := _change(event.line, event, entry)) is not None
+    ]
+    if not changes:
+        return
+    lease_key = redis.key.lease(wakeups.route(redis.key).job_id)
+    keys, lines = LineKeys(redis), {change.line for change in changes}
+    types = {name: "zset" for line in lines for name in (keys.opt_outs(line), keys.opt_ins(line))}
+    recording = retry_until_redis_answers(
+        "recording opt-outs", lambda: checking_types(record_opt_outs(redis, changes, lease_key, token))
+    )
+    await Isolation(redis).contain("opt_outs", keys.opted_out_lines, recording, {keys.opted_out_lines: "set"} | types)
+    log.info(
+        "opt_outs.recorded",
+        stop=sum(change.kind == "stop" for change in changes),
+        start=sum(change.kind == "start" for change in changes),
+    )
+
+
+def _has_word(body: bytes, name: bytes) -> bool:
+    """Return True if a field of this name is such a word: in every opt-out, and in little else; 2 us a message."""
+    at = body.find(name)
+    while at >= 0:
+        if _WORD.match(body, at + len(name)):
+            return True
+        at = body.find(name, at + 1)
+    return False
+
+
+def _change(line: str, event: Event, entry: InboxEntry) -> OptOutChange | None:
+    content = BodyContent(entry.body)
+    kind, handle = content.opt_out, content.sender
+    if kind is None or handle is None:
+        return None
+    data = content.body["data"]
+    accepted = int(entry.at) if entry.at.isdigit() else 0
+    sent = unix_ms(data.get("sent_at")) or unix_ms(data.get("received_at")) or unix_ms(event.created_at) or accepted
+    return OptOutChange(line, handle, kind, min(sent, accepted) if accepted else sent)
