@@ -22,6 +22,7 @@ from relay.core.delivery.outcome import retry_after_seconds
 from relay.core.errors import LinqApiError
 from relay.core.lines import is_line
 from relay.core.secret import SigningSecret
+from relay.linq.api.sdk import open_sdk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -212,20 +213,6 @@ async def open_linq(api_key: str, base_url: str) -> AsyncIterator[LinqApi]:
     """Open a client of Linq's v3 API at `base_url`."""
     async with open_sdk(api_key, base_url) as client:
         yield LinqApi(client)
-
-
-@asynccontextmanager
-async def open_sdk(api_key: str, base_url: str) -> AsyncIterator[linq.AsyncLinqAPIV3]:
-    """Open the SDK's client, whose own retries of 429 are off."""
-    http = linq.DefaultAsyncHttpxClient(event_hooks={"response": [_disable_sdk_retry_of_429]})
-    async with linq.AsyncLinqAPIV3(api_key=api_key, base_url=base_url, http_client=http) as client:
-        yield client
-
-
-async def _disable_sdk_retry_of_429(response: Any) -> None:
-    """Keep the SDK from retrying a 429, with a header that it defines (`x-should-retry`)."""
-    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        response.headers["x-should-retry"] = "false"
 
 
 def _retry_after(error: linq.RateLimitError) -> float:

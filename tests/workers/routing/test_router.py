@@ -10,7 +10,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
-import workers.routing.router
+import workers.routing.moves
 from relay.core.event import Dialect, VerifiedWebhook
 from relay.process.tasks import end_task
 from relay.store import wakeups
@@ -179,7 +179,7 @@ async def test_poison_message_is_quarantined_and_can_be_retried(
 ) -> None:
     webhook = webhook_of()._replace(webhook_id="another id")
     with monkeypatch.context() as patch:
-        patch.setattr(workers.routing.router, "fields_of", None)
+        patch.setattr(workers.routing.moves, "fields_of", None)
         await accept(redis, webhook)
         async with routing(redis, rules):
             await eventually(lambda: emptied(redis))
