@@ -130,10 +130,11 @@ async def test_dead_letter_of_a_group_is_valid(redis: Redis) -> None:
 def test_headers_of_a_push_are_valid_and_described() -> None:
     described = set(validator("push-headers.json").schema["properties"])  # type: ignore[index]
     seen: set[str] = set()
-    template = RequestTemplate(subscription("http://x/"), Endpoint((SECRET,)))
+    shadow = subscription("http://x/").model_copy(update={"shadow_of": "bot"})
+    template = RequestTemplate(shadow, Endpoint((SECRET,)))
     ways: list[dict[bytes, bytes]] = [{}, {b"dead_topic": b"support"}, {b"dead_topic": b"support", b"dead_test": b"1"}]
     for sample in ALL:
-        fields = entry_of(sample) | {b"freshness": b"history"}
+        fields = entry_of(sample) | {b"freshness": b"history", b"source": b"backfill"}
         for more in ways:
             stream = "relay:lane:bot:replay" if more else "relay:topic:support"
             made = Delivery(Ref(stream, "5-0"), fields | more)
