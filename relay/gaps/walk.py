@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from relay.store.gaps.walk_record import Walk
 
 _AT_ONCE = 4  # chats that are read at the same time
-_MOST_PASSES = 6
-_MOST_CANDIDATES = 20_000  # messages in hand; one is about 1 kB
+_MAX_PASSES = 6
+_MAX_CANDIDATES = 20_000  # messages in hand; one is about 1 kB
 _PUT_AT_ONCE = 100  # messages of a script
 _FULL_INBOX = 5_000  # events; then the backfill waits for the router
 _PAUSE = 0.1
-_PATIENCE = 600.0  # seconds for which it waits for the router
+_ROOM_TIMEOUT = 600.0  # seconds for which it waits for the router
 
 log = structlog.get_logger()
 
@@ -73,6 +73,7 @@ class Walker:
         self._on_progress = on_progress
         self._record = WalkRecord(redis)
         self._index = MessageIndex(redis)
+        self._calls_before = walk.calls - history.calls
         self._limit = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self, only: dict[str, str] | None = None) -> Walk:
@@ -97,7 +98,7 @@ class Walker:
         return walk
 
     async def _walk_all(self) -> None:
-        for number in range(_MOST_PASSES):
+        for number in range(_MAX_PASSES):
             found = 0
             for line in self._walk.lines:
                 async for chats in self._pages_of_chats(line):
@@ -136,8 +137,8 @@ class Walker:
             findings = self._walk.findings.setdefault(line, LineFindings())
             findings.chats += len(part)
             candidates = [candidate for found in results for candidate in found]
-            for first in range(0, len(candidates), _MOST_CANDIDATES):
-                await self._compare(findings, candidates[first : first + _MOST_CANDIDATES])
+            for first in range(0, len(candidates), _MAX_CANDIDATES):
+                await self._compare(findings, candidates[first : first + _MAX_CANDIDATES])
             await self._save([chat["id"] for chat in part])
         return len(new)
 
@@ -198,14 +199,14 @@ class Walker:
             self._walk.meanwhile += result.meanwhile
 
     async def _room_in_inbox(self) -> None:
-        give_up_at = self._clock() + _PATIENCE
+        give_up_at = self._clock() + _ROOM_TIMEOUT
         while await ask(self._redis.xlen(self._redis.key.inbox)) >= _FULL_INBOX:
             if self._clock() > give_up_at:
                 raise WalkError("the inbox stays full: no worker routes; start one (relay worker) and run it again")
             await asyncio.sleep(_PAUSE)
 
     async def _save(self, chats: Iterable[str] = ()) -> None:
-        self._walk.at_ms, self._walk.calls = self._now_ms(), self._history.calls
+        self._walk.at_ms, self._walk.calls = self._now_ms(), self._calls_before + self._history.calls
         if not await self._record.save(self._walk, chats):
             raise WalkError("another walk has begun meanwhile; this one ends")
         self._on_progress(self._walk)

@@ -25,7 +25,7 @@ from relay.store.inbox.quarantine import MAX_BYTES
 from relay.store.lanes.lane import Delivery
 from relay.store.ledger.ledger import LaneLedger, Totals
 from relay.store.topics.push_headers import in_shape
-from relay.store.topics.record import fields_of
+from relay.store.topics.record import fields_of, mark_source
 from tests.building import LINE, SECRET, body_of
 from tests.docs.pages import DOCS, PAGES, README, ROOT, ROOT_COMMAND, Page, page
 from tests.workers.transport.test_sender import delivery, subscription
@@ -99,7 +99,7 @@ def test_push_headers_are_those_that_are_sent() -> None:
     url = "http://example.com/x"
     shadow = subscription(url).model_copy(update={"shadow_of": "bot"})
     template = RequestTemplate(shadow, Endpoint((SECRET,)))
-    replayed = delivery(b"{}", freshness="history", account="sales")
+    replayed = delivery(b"{}", freshness="history", account="sales", source="backfill")
     object.__setattr__(replayed, "ref", replayed.ref._replace(stream="relay:lane:bot:replay"))
     tested = delivery(b"{}", dead_test="1")
     object.__setattr__(tested, "ref", replayed.ref)
@@ -137,10 +137,12 @@ def test_stream_fields_are_those_of_a_record() -> None:
         reconciled_at="2026-09-14T09:15:02Z",
     )
     event = decode(Dialect.V3, body, LINE).event._replace(account="sales")
-    written = set(fields_of(event, 1, "another", body, b"url 1 -")[::2])
+    fields = fields_of(event, 1, "another", body, b"url 1 -")
+    mark_source(fields, b"backfill")
+    written = set(fields[::2])
     rows = page("deliveries.md").rows("Fields of a topic's stream")
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
-    assert written == documented - {"0", "1", "history"}
+    assert written == documented - {"0", "1", "history", "backfill"}
 
 
 def test_linq_table_is_valid_and_complete_with_true_defaults() -> None:

@@ -216,9 +216,10 @@ class Router:
             noting = self._account_events.note(account_events, round(began * 1000))
             key = self._redis.key.linq_events
             await self._isolation.contain("account_events", key, noting, {key: "stream"})
-        self._contracts.add(
-            [(event, entry.body) for entry, event in zip(entries, events, strict=True) if isinstance(event, Event)]
-        )
+        # What the relay has made itself tells nothing of Linq's payloads, and nothing of a line's rhythm.
+        both = zip(entries, events, strict=True)
+        of_linq = [(event, entry.body) for entry, event in both if isinstance(event, Event) and not entry.source]
+        self._contracts.add(of_linq)
         index = prepared.loaded.config.index
         await record_line_changes(self._redis, entries, events)
         if prepared.loaded.config.linq.opt_outs:
@@ -227,7 +228,7 @@ class Router:
         moves = [move_of(entry, event, index, indexed, facts) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
         at = entries[-1].at
-        tally = Tally(int(at) if at.isdigit() else round(began * 1000), count_lines(events))
+        tally = Tally(int(at) if at.isdigit() else round(began * 1000), count_lines([event for event, _ in of_linq]))
         batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, tally, unreadable)
         if self._spans is None:
             return batch

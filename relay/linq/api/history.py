@@ -15,7 +15,8 @@ import linq
 
 from relay.core.errors import LinqApiError
 from relay.core.json_text import parse_json
-from relay.linq.api.v3 import Answer, LinqApi, open_sdk
+from relay.linq.api.sdk import open_sdk
+from relay.linq.api.v3 import Answer, LinqApi
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relay.core.delivery.outcome import retry_after_seconds
 
@@ -12,12 +11,6 @@ if TYPE_CHECKING:
     import linq
 
 _DEFAULT_RETRY_AFTER = 5.0
-
-
-async def disable_sdk_retry_of_429(response: Any) -> None:
-    """Keep the SDK from retrying a 429, with a header that it defines (`x-should-retry`)."""
-    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        response.headers["x-should-retry"] = "false"
 
 
 def retry_after(error: linq.RateLimitError) -> float:

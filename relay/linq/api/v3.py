@@ -20,7 +20,8 @@ from linq.types.webhook_event_type import WebhookEventType
 from relay.core.errors import LinqApiError
 from relay.core.lines import is_line
 from relay.core.secret import SigningSecret
-from relay.linq.api.rate_limit import disable_sdk_retry_of_429, retry_after
+from relay.linq.api.rate_limit import retry_after
+from relay.linq.api.sdk import open_sdk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -210,14 +211,6 @@ async def open_linq(api_key: str, base_url: str) -> AsyncIterator[LinqApi]:
     """Open a client of Linq's v3 API at `base_url`."""
     async with open_sdk(api_key, base_url) as client:
         yield LinqApi(client)
-
-
-@asynccontextmanager
-async def open_sdk(api_key: str, base_url: str) -> AsyncIterator[linq.AsyncLinqAPIV3]:
-    """Open the SDK's client, whose own retries of 429 are off."""
-    http = linq.DefaultAsyncHttpxClient(event_hooks={"response": [disable_sdk_retry_of_429]})
-    async with linq.AsyncLinqAPIV3(api_key=api_key, base_url=base_url, http_client=http) as client:
-        yield client
 
 
 def _translated(error: linq.LinqApiv3Error, what: str) -> LinqApiError:

@@ -7,7 +7,7 @@ still send that event. Since the inbox is routed in order, the router can tell w
     the backfill, then Linq's event    Linq's event goes only to topics that did not get the backfill
 
 Notes are kept for `RELAY_GAP_WINDOW`, since Linq may recover a message hours later: about 150 bytes each, for at most
-`MOST` messages. At that number a backfill stops, and goes on when older notes have expired.
+`MAX_BACKFILLED` messages. At that number a backfill stops, and goes on when older notes have expired.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from relay.store.driver.client import Redis
 
-MOST = 1_000_000
+MAX_BACKFILLED = 1_000_000
 SOURCE = "backfill"
 """The `source` of an event that was put back."""
 
@@ -69,7 +69,7 @@ class PutBack:
 
 
 async def put_back(
-    redis: Redis, messages: Sequence[MissingMessage], read: tuple[int, int], now_ms: int, most: int = MOST
+    redis: Redis, messages: Sequence[MissingMessage], read: tuple[int, int], now_ms: int, most: int = MAX_BACKFILLED
 ) -> PutBack:
     """Put messages back into the inbox; `read` is what `MessageIndex.read` returned.
 

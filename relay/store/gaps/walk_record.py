@@ -47,7 +47,7 @@ class LineFindings:
     messages: int = 0
     """Messages of the span, and of types that a topic takes."""
     missing: int = 0
-    """Those without an accepted event."""
+    """Number of them without an accepted event."""
     untaken: int = 0
     """Missing ones that no topic takes as history; they stay where they are."""
     first_ms: int | None = None
