@@ -63,14 +63,18 @@ async def decode_batch(entries: Sequence[InboxEntry], chats: ChatLines, token: s
 def account_events_in(
     entries: Sequence[InboxEntry], events: Sequence[Event | Undecodable], now_ms: int
 ) -> list[AccountEvent]:
-    """Return the events of a decoded batch that the relay itself reacts to (`bootstrap.reactions`)."""
+    """Return the events of a decoded batch that the relay itself reacts to (`bootstrap.reactions`).
+
+    An event that the secret of one line verified counts only if it is about that line.
+    """
     if REACTED_TO.isdisjoint([event.type for event in events]):  # nearly always
         return []
-    return [
-        account_event_of(read_envelope(entry.body), now_ms)
+    told = [
+        (entry, account_event_of(read_envelope(entry.body), now_ms))
         for entry, event in zip(entries, events, strict=True)
         if event.type in REACTED_TO and entry.dialect is Dialect.V3
     ]
+    return [event for entry, event in told if entry.line in {None, event.line}]
 
 
 def poisoned(entry: InboxEntry, error: Exception, event: Event | None = None) -> Undecodable:
