@@ -6,7 +6,6 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from structlog.testing import capture_logs
 
 from relay.core.event import Dialect, VerifiedWebhook
@@ -14,9 +13,9 @@ from relay.linq.api.v3 import ListedLine
 from relay.linq.payloads.line_changes import LineChange
 from relay.store.account_events import AccountEvents
 from relay.store.driver.client import ask
+from relay.store.lines import linq_facts
 from relay.store.lines.activity import Heard, read_activity, read_heard
 from relay.store.lines.line_keys import LineKeys
-from relay.store.lines import linq_facts
 from relay.store.lines.linq_facts import read_facts, record_changes, record_list
 from relay.store.lines.rhythm import HOUR_MS
 from tests.building import LINE, OTHER_LINE, body_of, webhook_of
@@ -24,6 +23,8 @@ from tests.support import eventually
 from tests.workers.conftest import accept, emptied, routing, topic
 
 if TYPE_CHECKING:
+    import pytest
+
     from relay.config.file import ConfigFile
     from relay.store.driver.client import Redis
 
@@ -103,8 +104,7 @@ async def test_what_events_tell_is_recorded_and_logged(redis: Redis, rules: Conf
 async def test_a_lines_secret_tells_nothing_of_other_lines(redis: Redis, rules: ConfigFile) -> None:
     kinds = ("phone_number.released", "phone_number.assigned", "phone_number.status_updated")
     forged = [change(kind, LINE, url_line=OTHER_LINE, new_status="FLAGGED") for kind in kinds]
-    disabled = {"event_id": "disabled", "webhook_subscription": {"id": "s-1"}}
-    body = body_of("webhook_subscription.disabled", **disabled)
+    body = body_of("webhook_subscription.disabled", "disabled", webhook_subscription={"id": "s-1"})
     forged.append(VerifiedWebhook("disabled", "webhook_subscription.disabled", Dialect.V3, "d", OTHER_LINE, body))
     await route(redis, rules, *forged)
     assert await read_facts(redis) == {}
