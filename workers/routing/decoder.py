@@ -16,7 +16,7 @@ from relay.core.errors import Unparsable
 from relay.core.event import Dialect, Event
 from relay.linq.payloads.decode import decode
 from relay.linq.payloads.envelope import read_envelope
-from relay.linq.payloads.event_types import REACTED_TO
+from relay.linq.payloads.event_types import REACTED_TO, is_of_lines
 from relay.process.telemetry.context import trace_id_of
 from relay.store.inbox import quarantine
 from relay.store.inbox.chat_lines import Sighting
@@ -65,16 +65,15 @@ def account_events_in(
 ) -> list[AccountEvent]:
     """Return the events of a decoded batch that the relay itself reacts to (`bootstrap.reactions`).
 
-    An event that the secret of one line verified counts only if it is about that line.
+    Of what the secret of a line verified, only types count that a line's subscription has.
     """
     if REACTED_TO.isdisjoint([event.type for event in events]):  # nearly always
         return []
-    told = [
-        (entry, account_event_of(read_envelope(entry.body), now_ms))
+    return [
+        account_event_of(read_envelope(entry.body), now_ms)
         for entry, event in zip(entries, events, strict=True)
-        if event.type in REACTED_TO and entry.dialect is Dialect.V3
+        if event.type in REACTED_TO and entry.dialect is Dialect.V3 and (entry.line is None or is_of_lines(event.type))
     ]
-    return [event for entry, event in told if entry.line in {None, event.line}]
 
 
 def poisoned(entry: InboxEntry, error: Exception, event: Event | None = None) -> Undecodable:
