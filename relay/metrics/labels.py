@@ -16,7 +16,7 @@ LABELS: Mapping[str, str] = {
     "group": "consumer group of a pull subscriber: one value for each that the teams have created",
     "kind": "kind of difference: `missing`, `changed`, `inactive`, `extra`, `rival`, `silent`, `malformed`, `foreign`",
     "level": "`warning` or `error`",
-    "line": "phone number of a line of the company (E.164), or `v2`, or `account` for events of no line (`NAME/account`)",
+    "line": "phone number of a line of the company (E.164), or `v2`, or `account` or `NAME/account` for no line",
     "outcome": "outcome of an attempt, as in [deliveries.md](deliveries.md): `delivered`, `throttled`, `failed`, "
     "`timed_out`, `unreachable`, `rejected`, `gone`, `redirected`",
     "payload_version": "`2026-02-03`, `2025-01-01`, `v2`, or a version that is new",
