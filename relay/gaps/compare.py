@@ -61,7 +61,7 @@ def candidate_of(chat: dict[str, Any], message: dict[str, Any], line: str, confi
 
 
 def gaps_among(
-    candidates: Sequence[Candidate], index: MessageIndex, config: RelayConfig, now: float
+    candidates: Sequence[Candidate], index: MessageIndex, config: RelayConfig, now: float, account: str | None = None
 ) -> tuple[list[Gap], int]:
     """Return the candidates without an accepted event, and the number of those that no topic takes at all."""
     unknown = index.without_known(candidate.key for candidate in candidates)
@@ -76,7 +76,7 @@ def gaps_among(
             candidate.event_type,
             datetime.fromtimestamp(now, UTC),
         )
-        is_live, is_history = _taken(event, candidate.line, config)
+        is_live, is_history = _taken(event, candidate.line, config, account)
         if is_live or is_history:
             gaps.append(Gap(candidate, event, is_history))
         else:
@@ -84,10 +84,10 @@ def gaps_among(
     return gaps, unwanted
 
 
-def _taken(event: MissingMessage, line: str, config: RelayConfig) -> tuple[bool, bool]:
+def _taken(event: MissingMessage, line: str, config: RelayConfig, account: str | None) -> tuple[bool, bool]:
     """Return True if a topic takes the event while it is live, and True if one takes it as history."""
     try:
-        history = decode(Dialect.V3, event.body, line).event
+        history = decode(Dialect.V3, event.body, line).event._replace(account=account)
     except Unparsable:
         return False, False
     live = history._replace(fields=history.fields._replace(reconciled_at=None))
