@@ -16,10 +16,11 @@ from relay.cli.operator import WhyOption, record
 from relay.cli.output import View, counted, print_json, print_table, say
 from relay.cli.progress import progress
 from relay.config.file import read_config
-from relay.config.linq_accounts import accounts_of
+from relay.config.linq_accounts import accounts_of, key_and_rules
 from relay.config.load import load_settings
 from relay.gaps.run import Asked, open_gap_finder
 from relay.linq.api.history import RATE
+from relay.linq.api.v3 import open_linq
 from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.rules.current import Rules
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from relay.config.settings import Settings
+    from relay.core.config.relay_toml import RelayConfig
     from relay.gaps.run import GapFinder
     from relay.store.driver.client import Redis
 
@@ -149,8 +151,18 @@ def _jobs(settings: Settings, job: _Job) -> list[_Job]:
         return [job._replace(account=name)]
     accounts = accounts_of(settings, config)
     if job.asked.lines and len(accounts) > 1:
-        raise typer.BadParameter("say in which account the line is", param_hint="--account")
+        return [job._replace(account=run(_account_with(settings, config, job.asked.lines[0])))]
     return [job._replace(account=each) for each in accounts]
+
+
+async def _account_with(settings: Settings, config: RelayConfig, line: str) -> str | None:
+    """Return the account that has a line."""
+    for account in accounts_of(settings, config):
+        key, _ = key_and_rules(settings, config, account)
+        async with open_linq(key, settings.linq_api_v3_base_url) as api:
+            if line in (await api.lines()).lines:
+                return account
+    raise typer.BadParameter(f"{line} is a line of none of the accounts", param_hint="--line")
 
 
 def _print_json(walks: Sequence[Walk]) -> None:

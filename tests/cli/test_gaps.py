@@ -148,7 +148,9 @@ async def test_each_account_is_compared_and_filled(
         ]
         one = (await main_here("gaps", *fast, "--account", "sales", "--line", sales, "--json")).json
         assert one["missing"] == len(of_sales)
-        assert "say in which account" in (await main_here("gaps", *fast, "--line", sales)).err
+        for line, account in ((sales, "sales"), (LINE, None)):
+            assert (await main_here("gaps", *fast, "--line", line, "--json")).json["account"] == account
+        assert "of none of the accounts" in (await main_here("gaps", *fast, "--line", "+19995550100")).err
         assert "there is no account ops" in (await main_here("gaps", *fast, "--account", "ops")).err
 
         filled = await main_here("backfill", *fast, "--yes", "--account", "sales")
