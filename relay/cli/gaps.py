@@ -18,16 +18,16 @@ from relay.cli.progress import progress
 from relay.config.file import read_config
 from relay.config.linq_accounts import accounts_of, key_and_rules
 from relay.config.load import load_settings
-from relay.gaps.run import Asked, open_gap_finder
+from relay.gaps.run import SETTLED_AFTER, Asked, is_same_walk, open_gap_finder
 from relay.linq.api.history import RATE
 from relay.linq.api.v3 import open_linq
 from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.rules.current import Rules
-from relay.store.gaps.walk_record import Mode, Walk, summary
+from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.progress import Progress
 
@@ -152,7 +152,37 @@ def _jobs(settings: Settings, job: _Job) -> list[_Job]:
     accounts = accounts_of(settings, config)
     if job.asked.lines and len(accounts) > 1:
         return [job._replace(account=run(_account_with(settings, config, job.asked.lines[0])))]
-    return [job._replace(account=each) for each in accounts]
+    if len(accounts) == 1:
+        return [job]
+    last = {} if job.restart else run(_last(settings, job, accounts))
+    return _remaining(job, accounts, last)
+
+
+def _remaining(job: _Job, accounts: Sequence[str | None], last: Mapping[str | None, Walk]) -> list[_Job]:
+    """Return the jobs of a run over accounts; one that ended early goes on with the same span in those not done."""
+    begun = next((walk for walk in last.values() if walk.state is not WalkState.DONE), None)
+    asked = job.asked
+    if begun is not None:
+        since_ms = begun.since_ms if begun.asked_since_ms is None else begun.asked_since_ms
+        asked = dataclasses.replace(asked, since_ms=since_ms, until_ms=begun.until_ms)
+        done = {name for name, walk in last.items() if walk is not begun and walk.until_ms == begun.until_ms}
+        accounts = [name for name in accounts if name not in done or last[name].state is not WalkState.DONE]
+    elif asked.until_ms is None:
+        asked = dataclasses.replace(asked, until_ms=round((time.time() - SETTLED_AFTER) * 1000))
+    return [job._replace(account=name, asked=asked) for name in accounts]
+
+
+async def _last(settings: Settings, job: _Job, accounts: Sequence[str | None]) -> dict[str | None, Walk]:
+    """Return the last walk of each account that is done with the same purpose, or is what was asked for."""
+    async with open_store(settings) as redis:
+        walks = {name: await WalkRecord(redis, name).read() for name in accounts}
+    return {
+        name: walk
+        for name, walk in walks.items()
+        if walk is not None
+        and walk.mode is job.asked.mode
+        and (walk.state is WalkState.DONE or is_same_walk(walk, job.asked))
+    }
 
 
 async def _account_with(settings: Settings, config: RelayConfig, line: str) -> str | None:

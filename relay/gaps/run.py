@@ -68,12 +68,7 @@ class GapFinder:
         walk = await self.last()
         if walk is None or walk.state is WalkState.DONE or walk.mode is not asked.mode:
             return None
-        is_same = (
-            asked.since_ms in {None, walk.since_ms, walk.asked_since_ms}
-            and asked.until_ms in {None, walk.until_ms}
-            and (not asked.lines or sorted(asked.lines) == sorted(walk.lines))
-        )
-        return walk if is_same else None
+        return walk if is_same_walk(walk, asked) else None
 
     async def new(self, asked: Asked) -> Walk:
         """Return a new walk.
@@ -147,6 +142,15 @@ class GapFinder:
                 of, table = f"account {self.account}", "its [[linq.accounts]] table"
             raise NothingToCompare(f"no line of {of} is registered: see lines and exclude in {table}")
         return lines
+
+
+def is_same_walk(walk: Walk, asked: Asked) -> bool:
+    """Return True if a walk has the span and the lines that were asked for."""
+    return (
+        asked.since_ms in {None, walk.since_ms, walk.asked_since_ms}
+        and asked.until_ms in {None, walk.until_ms}
+        and (not asked.lines or sorted(asked.lines) == sorted(walk.lines))
+    )
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.store.gaps.message_index import begin_index
-from relay.store.gaps.walk_record import Mode, Walk, WalkRecord
+from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState
 from tests.cli.running import main_here, relay_process
 from tests.gaps.stage import HOUR_MS, RULES, Stage, messages_in, stage_of
 from tests.sandbox.running import API_KEY, LINE, OTHER_LINE, running_sandbox
@@ -148,16 +148,24 @@ async def test_each_account_is_compared_and_filled(
         ]
         one = (await main_here("gaps", *fast, "--account", "sales", "--line", sales, "--json")).json
         assert one["missing"] == len(of_sales)
-        for line, account in ((sales, "sales"), (LINE, None)):
-            assert (await main_here("gaps", *fast, "--line", line, "--json")).json["account"] == account
+        for line, owner in ((sales, "sales"), (LINE, None)):
+            assert (await main_here("gaps", *fast, "--line", line, "--json")).json["account"] == owner
         assert "of none of the accounts" in (await main_here("gaps", *fast, "--line", "+19995550100")).err
         assert "there is no account ops" in (await main_here("gaps", *fast, "--account", "ops")).err
 
-        filled = await main_here("backfill", *fast, "--yes", "--account", "sales")
+        for account, own, state in ((None, [LINE], WalkState.DONE), ("sales", [sales], WalkState.FAILED)):
+            now_ms = round(time.time() * 1000)
+            walk = Walk(
+                "w", Mode.FILL, now_ms // HOUR_MS * HOUR_MS - HOUR_MS, HOUR_MS * (now_ms // HOUR_MS + 1), own, 1
+            )
+            walk.account, walk.state = account, state
+            await WalkRecord(redis, account).begin(walk)
+        filled = await main_here("backfill", "--rate", "1000", "--yes")
+        assert "Resuming the run" in filled.out, "and the account that was done is left alone"
         assert f"{len(of_sales)} messages put back." in filled.out, filled.err
         entries = await at.routed()
         assert messages_in(entries) == of_sales
         assert {(entry["account"], entry["source"]) for entry in entries} == {("sales", "backfill")}
         assert (await main_here("backfill", *fast, "--yes")).code == 0
         assert sorted(entry["message"] for entry in await at.routed()) == sorted(lines)
-        assert "all lines of account sales" in (await main_here("audit", "--json")).out
+        assert "of account sales" in (await main_here("audit", "--json")).out
