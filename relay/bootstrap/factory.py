@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from relay.bootstrap.desired import public_url_of
 from relay.bootstrap.looks import Looks
 from relay.bootstrap.reconcile import Reconciler
-from relay.config.secret_lookup import account_key
+from relay.config.linq_accounts import accounts_of, key_and_rules
 from relay.core.errors import LinqApiError
 from relay.core.event import Dialect, source_name
 from relay.linq.api.v3 import open_linq
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 
 NEEDS = ("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
 """The settings that every call to Linq's v3 API needs, where relay.toml has no `[[linq.accounts]]`."""
-
-
-def accounts_of(settings: Settings, config: RelayConfig) -> list[str | None]:
-    """Return the names of the accounts at Linq's v3 API; None is that of LINQ_API_V3_API_KEY, which has no name."""
-    named: list[str | None] = [account.name for account in config.linq.accounts]
-    return [None, *named] if settings.linq_api_v3_api_key is not None or not named else named
 
 
 def needs_of(config: RelayConfig) -> tuple[str, ...]:
@@ -116,13 +110,7 @@ async def open_account(
         SettingsError: its key is missing, or Linq would not post to the public URL.
     """
     public_url = public_url_of(settings)
-    if name is None:
-        assert settings.linq_api_v3_api_key is not None  # noqa: S101  it is needed
-        key = settings.linq_api_v3_api_key.get_secret_value()
-    else:
-        account = next(each for each in config.linq.accounts if each.name == name)
-        key = account_key(account, settings.relay_config.parent).get_secret_value()
-        config = config.model_copy(update={"linq": config.linq.of(account)})
+    key, config = key_and_rules(settings, config, name)
     async with open_linq(key, settings.linq_api_v3_base_url) as api:
         looks, keyring = Looks(redis, source_name(Dialect.V3, name), clock), open_keyring(settings, redis, name)
         yield Account(name, api, keyring, Reconciler(api, keyring, looks, config, public_url, clock), clock)

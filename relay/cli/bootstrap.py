@@ -47,8 +47,9 @@ from relay.store.keyring.last_seen import last_events
 from relay.store.stored_subscriptions.hash import StoredSubscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
+    from relay.bootstrap.factory import Account
     from relay.bootstrap.status import Surveyed
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
@@ -233,15 +234,25 @@ async def _rotate(
         only = known_account(config, account)
         async with open_accounts(settings, redis, config, only=only) as accounts:
             overlap = config.linq.rotate_overlap if overlap is None else overlap
-            if lines and len(accounts) > 1:
-                raise typer.BadParameter("say in which account the line is", param_hint="--account")
+            asked = await _lines_by_account(accounts, lines) if lines and len(accounts) > 1 else None
             what = ", ".join(lines) if lines else "every line"
             await record(redis, "bootstrap rotate", f"{what} of account {only}" if only else what)
             results: FromBoth[AppliedStep] = FromBoth([], [])
             for each in accounts:
-                results.found.extend(await each.reconciler.rotate(lines, overlap, report, say_waiting))
-                results.notes.extend(each.reconciler.notes)
+                own = lines if asked is None else asked[each.name]
+                if asked is None or own:
+                    results.found.extend(await each.reconciler.rotate(own, overlap, report, say_waiting))
+                    results.notes.extend(each.reconciler.notes)
             return results
+
+
+async def _lines_by_account(accounts: Sequence[Account], lines: Sequence[str]) -> dict[str | None, list[str]]:
+    """Return those of the lines that are in each account."""
+    found = {each.name: [line for line in lines if line in await each.reconciler.lines()] for each in accounts}
+    known = {line for own in found.values() for line in own}
+    if unknown := next((line for line in lines if line not in known), None):
+        raise typer.BadParameter(f"{unknown} is a line of none of the accounts", param_hint="--line")
+    return found
 
 
 async def _status() -> tuple[list[Status], dict[str, int], FromBoth[Surveyed], OldKey]:

@@ -27,7 +27,7 @@ from relay.parts import open_store
 from relay.process.event_loop import run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from relay.bootstrap.factory import Account
     from relay.bootstrap.ownership.adoption import Adoption
@@ -142,10 +142,19 @@ async def _adopt(
     subscription_id: str, line: str | None, secret: SigningSecret, account: str | None, why: str
 ) -> Adoption:
     async with _opened(account) as (redis, accounts):
-        if len(accounts) > 1:
-            raise typer.BadParameter("say in which account the subscription is", param_hint="--account")
+        there = await _account_with(accounts, subscription_id)
         await record(redis, "bootstrap adopt", subscription_id, why=why)
-        return await adopt_subscription(accounts[0], subscription_id, line, secret, say_waiting)
+        return await adopt_subscription(there, subscription_id, line, secret, say_waiting)
+
+
+async def _account_with(accounts: Sequence[Account], subscription_id: str) -> Account:
+    """Return the account that has a subscription; where there is one account, that."""
+    if len(accounts) > 1:
+        for each in accounts:
+            if any(there.id == subscription_id for there in await each.api.subscriptions()):
+                return each
+        raise typer.BadParameter("none of the accounts has this subscription at Linq", param_hint="SUBSCRIPTION_ID")
+    return accounts[0]
 
 
 def known_account(config: RelayConfig, name: str | None) -> str | None:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from relay.cli.bootstrap_ownership import AccountOption, known_account
 from relay.cli.command import command, commands
 from relay.cli.filters import checked_line, parsed_past_time
 from relay.cli.operator import WhyOption, record
 from relay.cli.output import View, counted, print_json, print_table, say
 from relay.cli.progress import progress
+from relay.config.file import read_config
+from relay.config.linq_accounts import accounts_of, key_and_rules
 from relay.config.load import load_settings
-from relay.gaps.run import NEEDS, Asked, open_gap_finder
+from relay.gaps.run import SETTLED_AFTER, Asked, is_same_walk, open_gap_finder
 from relay.linq.api.history import RATE
+from relay.linq.api.v3 import open_linq
 from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.rules.current import Rules
-from relay.store.gaps.walk_record import Mode, Walk, summary
+from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState, summary
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.progress import Progress
 
     from relay.config.settings import Settings
+    from relay.core.config.relay_toml import RelayConfig
     from relay.gaps.run import GapFinder
     from relay.store.driver.client import Redis
 
@@ -52,6 +60,8 @@ class _Job(NamedTuple):
     asked: Asked
     rate: float
     restart: bool
+    account: str | None = None
+    """The account of `[[linq.accounts]]`."""
 
 
 @command(app, examples=("relay gaps --since 6h", "relay gaps --line +16465550123 --since 2026-09-14T09:15Z --json"))
@@ -62,13 +72,14 @@ def gaps(
     until: UntilOption = None,
     rate: RateOption = RATE,
     restart: RestartOption = False,
+    account: AccountOption = None,
     view: View,
 ) -> None:
     """Compare the messages that Linq has with the events that were accepted; change nothing.
 
     It reads all chats of the lines through Linq's API. A run that was interrupted goes on where it was.
     """
-    _show_gaps(_Job(_asked(Mode.LOOK, line, since, until), rate, restart), view)
+    _show_gaps(_Job(_asked(Mode.LOOK, line, since, until), rate, restart, account), view)
 
 
 @command(
@@ -83,6 +94,7 @@ def backfill(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is missing; change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; put back at once what is found.")] = False,
     restart: RestartOption = False,
+    account: AccountOption = None,
     why: WhyOption = "",
     view: View,
 ) -> None:
@@ -91,36 +103,101 @@ def backfill(
     Topics get each message once, also if Linq still sends its event. Only topics that take history get it.
     """
     if dry_run:
-        _show_gaps(_Job(_asked(Mode.LOOK, line, since, until), rate, restart), view)
+        _show_gaps(_Job(_asked(Mode.LOOK, line, since, until), rate, restart, account), view)
         return
     if not yes and (view.json or not sys.stdin.isatty()):
         raise typer.BadParameter("without a terminal, --yes is needed to confirm the backfill", param_hint="--yes")
-    settings, only = load_settings(*NEEDS), None
-    job = _Job(_asked(Mode.FILL, line, since, until), rate, restart)
-    if not yes and (restart or run(_unfinished(settings, job)) is None):
-        plan = run(_look(settings, job._replace(asked=_asked(Mode.LOOK, line, since, until)), view))
+    settings = load_settings()
+    jobs = _jobs(settings, _Job(_asked(Mode.FILL, line, since, until), rate, restart, account))
+    walks = [walk for job in jobs if (walk := _backfill(settings, job, why, view, ask=not yes))]
+    if view.json:
+        _print_json(walks)
+
+
+def _backfill(settings: Settings, job: _Job, why: str, view: View, *, ask: bool) -> Walk | None:
+    """Put back what an account lacks, and show it; return None if there is nothing."""
+    only = None
+    if ask and (job.restart or run(_unfinished(settings, job)) is None):
+        plan = run(_look(settings, job._replace(asked=dataclasses.replace(job.asked, mode=Mode.LOOK)), view))
         _print(plan, view)
         if plan.missing == plan.untaken:
-            return
+            return None
         typer.confirm(f"Put {counted(plan.missing - plan.untaken, 'message')} back?", abort=True)
         asked = Asked(Mode.FILL, plan.since_ms, plan.until_ms, tuple(plan.lines))
-        job, only = _Job(asked, rate, restart=True), plan.chats_with_gaps
+        job, only = job._replace(asked=asked, restart=True), plan.chats_with_gaps
     walk = run(_fill(settings, job, only, why, view))
-    if view.json:
-        print_json(summary(walk))
-    else:
+    if not view.json:
         _print(walk, view)
         say(f"{counted(walk.put, 'message')} put back.")
+    return walk
 
 
 def _show_gaps(job: _Job, view: View) -> None:
-    walk = run(_look(load_settings(*NEEDS), job, view))
+    settings, walks = load_settings(), list[Walk]()
+    for each in _jobs(settings, job):
+        walks.append(walk := run(_look(settings, each, view)))
+        if not view.json:
+            _print(walk, view)
     if view.json:
-        print_json(summary(walk))
-    else:
-        _print(walk, view)
-        if walk.missing > walk.untaken:
-            say("Put them back with: relay backfill")
+        _print_json(walks)
+    elif any(walk.missing > walk.untaken for walk in walks):
+        say("Put them back with: relay backfill")
+
+
+def _jobs(settings: Settings, job: _Job) -> list[_Job]:
+    """Return the job for each account, or for the one that was asked for."""
+    config = read_config(settings.relay_config)
+    if (name := known_account(config, job.account)) is not None:
+        return [job._replace(account=name)]
+    accounts = accounts_of(settings, config)
+    if job.asked.lines and len(accounts) > 1:
+        return [job._replace(account=run(_account_with(settings, config, job.asked.lines[0])))]
+    if len(accounts) == 1:
+        return [job]
+    last = {} if job.restart else run(_last(settings, job, accounts))
+    return _remaining(job, accounts, last)
+
+
+def _remaining(job: _Job, accounts: Sequence[str | None], last: Mapping[str | None, Walk]) -> list[_Job]:
+    """Return the jobs of a run over accounts; one that ended early goes on with the same span in those not done."""
+    begun = next((walk for walk in last.values() if walk.state is not WalkState.DONE), None)
+    asked = job.asked
+    if begun is not None:
+        since_ms = begun.since_ms if begun.asked_since_ms is None else begun.asked_since_ms
+        asked = dataclasses.replace(asked, since_ms=since_ms, until_ms=begun.until_ms)
+        done = {name for name, walk in last.items() if walk is not begun and walk.until_ms == begun.until_ms}
+        accounts = [name for name in accounts if name not in done or last[name].state is not WalkState.DONE]
+    elif asked.until_ms is None:
+        asked = dataclasses.replace(asked, until_ms=round((time.time() - SETTLED_AFTER) * 1000))
+    return [job._replace(account=name, asked=asked) for name in accounts]
+
+
+async def _last(settings: Settings, job: _Job, accounts: Sequence[str | None]) -> dict[str | None, Walk]:
+    """Return the last walk of each account that is done with the same purpose, or is what was asked for."""
+    async with open_store(settings) as redis:
+        walks = {name: await WalkRecord(redis, name).read() for name in accounts}
+    return {
+        name: walk
+        for name, walk in walks.items()
+        if walk is not None
+        and walk.mode is job.asked.mode
+        and (walk.state is WalkState.DONE or is_same_walk(walk, job.asked))
+    }
+
+
+async def _account_with(settings: Settings, config: RelayConfig, line: str) -> str | None:
+    """Return the account that has a line."""
+    for account in accounts_of(settings, config):
+        key, _ = key_and_rules(settings, config, account)
+        async with open_linq(key, settings.linq_api_v3_base_url) as api:
+            if line in (await api.lines()).lines:
+                return account
+    raise typer.BadParameter(f"{line} is a line of none of the accounts", param_hint="--line")
+
+
+def _print_json(walks: Sequence[Walk]) -> None:
+    """Print the summary of a walk; a list of them if there are several accounts."""
+    print_json(summary(walks[0]) if len(walks) == 1 else [summary(walk) for walk in walks])
 
 
 def _asked(mode: Mode, line: str | None, since: str | None, until: str | None) -> Asked:
@@ -139,20 +216,25 @@ async def _look(settings: Settings, job: _Job, view: View) -> Walk:
 
 async def _fill(settings: Settings, job: _Job, only: dict[str, str] | None, why: str, view: View) -> Walk:
     async with open_store(settings) as redis:
-        await record(redis, "backfill", ", ".join(job.asked.lines) or "all lines", None, why)
+        await record(redis, "backfill", _object(job), None, why)
         return await _run(settings, redis, job, only, view)
+
+
+def _object(job: _Job) -> str:
+    lines = ", ".join(job.asked.lines) or "all lines"
+    return f"{lines} of account {job.account}" if job.account else lines
 
 
 async def _unfinished(settings: Settings, job: _Job) -> Walk | None:
     async with open_store(settings) as redis:
         config = await Rules(settings, redis).current()
-        async with open_gap_finder(settings, redis, config, time.time, job.rate) as finder:
+        async with open_gap_finder(settings, redis, config, time.time, job.rate, account=job.account) as finder:
             return await finder.unfinished(job.asked)
 
 
 async def _run(settings: Settings, redis: Redis, job: _Job, only: dict[str, str] | None, view: View) -> Walk:
     config = await Rules(settings, redis).current()
-    async with open_gap_finder(settings, redis, config, time.time, job.rate) as finder:
+    async with open_gap_finder(settings, redis, config, time.time, job.rate, account=job.account) as finder:
         walk, resume = await _walk_of(finder, job)
         if not view.json:
             say(_beginning(walk, view, resume=resume))
@@ -185,7 +267,8 @@ def _beginning(walk: Walk, view: View, *, resume: bool) -> str:
     if resume:
         return f"Resuming the run of {view.time(walk.started_ms)}: {span}; {counted(walk.chats, 'chat')} done."
     late = "" if walk.asked_since_ms is None else " (earlier messages are not remembered)"
-    return f"Messages from {span}{late}, {counted(len(walk.lines), 'line')}."
+    of = f" of account {walk.account}" if walk.account else ""
+    return f"Messages from {span}{late}, {counted(len(walk.lines), 'line')}{of}."
 
 
 def _print(walk: Walk, view: View) -> None:
@@ -194,7 +277,8 @@ def _print(walk: Walk, view: View) -> None:
         (line, each.chats, each.messages, each.missing, view.time(each.first_ms), view.time(each.last_ms))
         for line, each in sorted(walk.findings.items())
     ]
-    print_table("Messages at Linq", ("line", "chats", "messages", "missing", "from", "to"), rows, view)
+    title = f"Messages at Linq, account {walk.account}" if walk.account else "Messages at Linq"
+    print_table(title, ("line", "chats", "messages", "missing", "from", "to"), rows, view)
     found, chats = f"{walk.missing:,} of {counted(walk.messages, 'message')}", len(walk.chats_with_gaps)
     say(f"{found} missing, in {counted(chats, 'chat')}; {counted(walk.calls, 'call')} to Linq.")
     if walk.untaken:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from relay.config.linq_accounts import accounts_of, key_and_rules
 from relay.contracts.learning import LOST
 from relay.core.patterns import matches
 from relay.doctor.finding import Finding, ok, warning
@@ -21,10 +22,11 @@ AREA = "event types"
 
 
 async def examine_event_types(settings: Settings, redis: Redis, config: RelayConfig) -> list[Finding]:
-    """Return findings about event types; without a key for Linq's v3 API only those about what came.
+    """Return findings about event types, of all accounts; without a key for Linq's v3 API only about what came.
 
     Raises:
         LinqApiError: Linq cannot be asked.
+        SettingsError: the key of an account is missing.
     """
     contracts = await Contracts(redis).all()
     findings = [
@@ -32,10 +34,9 @@ async def examine_event_types(settings: Settings, redis: Redis, config: RelayCon
         for contract in contracts
         for change in contract.changes
     ]
-    if settings.linq_api_v3_api_key is None:
+    if settings.linq_api_v3_api_key is None and not config.linq.accounts:
         return findings
-    async with open_linq(settings.linq_api_v3_api_key.get_secret_value(), settings.linq_api_v3_base_url) as api:
-        offered = sorted(await api.event_types())
+    offered = sorted(await _offered(settings, config))
     patterns = [pattern for topic in config.topics for pattern in topic.events]
     taken = [each for each in offered if any(matches(pattern, each) for pattern in patterns)]
     seen = {contract.pair.type for contract in contracts}
@@ -49,6 +50,16 @@ async def examine_event_types(settings: Settings, redis: Redis, config: RelayCon
         remedy = "look for a newer release; events of them are accepted and routed, with the facts that can be read"
         findings.append(warning(AREA, what, remedy))
     return findings
+
+
+async def _offered(settings: Settings, config: RelayConfig) -> set[str]:
+    """Return the event types that Linq offers to any of the accounts."""
+    offered = set[str]()
+    for account in accounts_of(settings, config):
+        key, _ = key_and_rules(settings, config, account)
+        async with open_linq(key, settings.linq_api_v3_base_url) as api:
+            offered.update(await api.event_types())
+    return offered
 
 
 def _told(pair: str, change: str) -> str:

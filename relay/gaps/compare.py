@@ -84,7 +84,9 @@ def candidate_of(chat: dict[str, Any], message: dict[str, Any], line: str, confi
     return Candidate(chat, message, line, event_type, at_ms)
 
 
-def gaps_among(candidates: Sequence[Candidate], index: MessageIndex, config: RelayConfig, now: float) -> Compared:
+def gaps_among(
+    candidates: Sequence[Candidate], index: MessageIndex, config: RelayConfig, now: float, account: str | None = None
+) -> Compared:
     """Return the candidates without an accepted event; one that is odd does not stop the others."""
     unknown = index.without_known(candidate.key for candidate in candidates)
     gaps, unwanted, unreadable = [], 0, 0
@@ -94,7 +96,7 @@ def gaps_among(candidates: Sequence[Candidate], index: MessageIndex, config: Rel
             continue
         try:
             event = rebuilt(candidate.chat, candidate.message, candidate.line, candidate.event_type, made_at)
-            is_live, is_history = _taken(event, candidate.line, config)
+            is_live, is_history = _taken(event, candidate.line, config, account)
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             unreadable += 1
             log.warning("gaps.unreadable", message=candidate.message["id"], error=type(error).__name__, note=_NOTE)
@@ -106,10 +108,10 @@ def gaps_among(candidates: Sequence[Candidate], index: MessageIndex, config: Rel
     return Compared(gaps, unwanted, unreadable)
 
 
-def _taken(event: MissingMessage, line: str, config: RelayConfig) -> tuple[bool, bool]:
+def _taken(event: MissingMessage, line: str, config: RelayConfig, account: str | None) -> tuple[bool, bool]:
     """Return True if a topic takes the event while it is live, and True if one takes it as history."""
     try:
-        history = decode(Dialect.V3, event.body, line).event
+        history = decode(Dialect.V3, event.body, line).event._replace(account=account)
     except Unparsable:
         return False, False
     live = history._replace(fields=history.fields._replace(reconciled_at=None))

@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay.config.linq_accounts import key_and_rules
 from relay.core.errors import RelayError
 from relay.core.timestamps import utc_text
 from relay.gaps.walk import Walker
-from relay.linq.api.history import RATE, RETRY_DELAYS, open_linq_history
+from relay.linq.api.history import RATE, open_linq_history
 from relay.store.gaps.message_index import MessageIndex
 from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from relay.linq.api.history import LinqHistory
     from relay.store.driver.client import Redis
 
-NEEDS = ("linq_api_v3_api_key",)
 SETTLED_AFTER = 1800.0
 """Seconds after which Linq has given up on an event."""
 
@@ -56,18 +56,19 @@ class GapFinder:
     clock: Callable[[], float]
     window: float
     """`RELAY_GAP_WINDOW`, seconds."""
+    account: str | None = None
+    """The account of `[[linq.accounts]]`."""
+
+    async def last(self) -> Walk | None:
+        """Return the last walk."""
+        return await WalkRecord(self.redis, self.account).read()
 
     async def unfinished(self, asked: Asked) -> Walk | None:
         """Return the last walk if it has not ended and is what was asked for."""
-        walk = await WalkRecord(self.redis).read()
+        walk = await self.last()
         if walk is None or walk.state is WalkState.DONE or walk.mode is not asked.mode:
             return None
-        is_same = (
-            asked.since_ms in {None, walk.since_ms, walk.asked_since_ms}
-            and asked.until_ms in {None, walk.until_ms}
-            and (not asked.lines or sorted(asked.lines) == sorted(walk.lines))
-        )
-        return walk if is_same else None
+        return walk if is_same_walk(walk, asked) else None
 
     async def new(self, asked: Asked) -> Walk:
         """Return a new walk.
@@ -94,7 +95,16 @@ class GapFinder:
             )
         lines = await self._lines(asked.lines)
         asked_since = asked.since_ms if asked.since_ms is not None and asked.since_ms < since else None
-        return Walk(secrets.token_hex(4), asked.mode, since, until, lines, now_ms, asked_since_ms=asked_since)
+        return Walk(
+            secrets.token_hex(4),
+            asked.mode,
+            since,
+            until,
+            lines,
+            now_ms,
+            account=self.account,
+            asked_since_ms=asked_since,
+        )
 
     async def run(
         self,
@@ -112,22 +122,35 @@ class GapFinder:
         if resume:
             walk.state, walk.error = WalkState.WALKING, ""
         else:
-            await WalkRecord(self.redis).begin(walk)
+            await WalkRecord(self.redis, self.account).begin(walk)
         return await Walker(self.redis, self.history, self.config, walk, self.clock, on_progress).run(only)
 
     async def _lines(self, asked: Sequence[str]) -> list[str]:
         """Return the lines to look at: those asked for, or all that relay.toml registers."""
         listed = (await self.history.lines()).lines
         if unknown := sorted(set(asked).difference(listed)):
-            raise NothingToCompare(f"{unknown[0]} is not a line of this account; its lines: {', '.join(listed)}")
+            of = f"account {self.account}" if self.account else "this account"
+            raise NothingToCompare(f"{unknown[0]} is not a line of {of}; its lines: {', '.join(listed)}")
         linq = self.config.linq
         registered = [
             line for line in listed if line not in linq.exclude and (linq.lines is None or line in linq.lines)
         ]
         lines = [line for line in registered if not asked or line in asked]
         if not lines:
-            raise NothingToCompare("no line of the account is registered: see lines and exclude in [linq]")
+            of, table = ("the account", "[linq]")
+            if self.account:
+                of, table = f"account {self.account}", "its [[linq.accounts]] table"
+            raise NothingToCompare(f"no line of {of} is registered: see lines and exclude in {table}")
         return lines
+
+
+def is_same_walk(walk: Walk, asked: Asked) -> bool:
+    """Return True if a walk has the span and the lines that were asked for."""
+    return (
+        asked.since_ms in {None, walk.since_ms, walk.asked_since_ms}
+        and asked.until_ms in {None, walk.until_ms}
+        and (not asked.lines or sorted(asked.lines) == sorted(walk.lines))
+    )
 
 
 @asynccontextmanager
@@ -137,10 +160,13 @@ async def open_gap_finder(
     config: RelayConfig,
     clock: Callable[[], float],
     rate: float = RATE,
-    retry_delays: Sequence[float] = RETRY_DELAYS,
+    account: str | None = None,
 ) -> AsyncIterator[GapFinder]:
-    """Open the gap finder of the account in `settings`, which must have its API key."""
-    key = settings.linq_api_v3_api_key
-    assert key is not None  # noqa: S101  it is needed
-    async with open_linq_history(key.get_secret_value(), settings.linq_api_v3_base_url, rate, retry_delays) as history:
-        yield GapFinder(redis, history, config, clock, settings.relay_gap_window)
+    """Open the gap finder of an account: of `[[linq.accounts]]`, or that of LINQ_API_V3_API_KEY.
+
+    Raises:
+        SettingsError: its API key is missing.
+    """
+    key, config = key_and_rules(settings, config, account)
+    async with open_linq_history(key, settings.linq_api_v3_base_url, rate) as history:
+        yield GapFinder(redis, history, config, clock, settings.relay_gap_window, account)

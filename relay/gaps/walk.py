@@ -72,7 +72,7 @@ class Walker:
         self._walk = walk
         self._clock = clock
         self._on_progress = on_progress
-        self._record = WalkRecord(redis)
+        self._record = WalkRecord(redis, walk.account)
         self._index = MessageIndex(redis)
         self._calls_before = walk.calls - history.calls
         self._limit = asyncio.Semaphore(_AT_ONCE)
@@ -174,7 +174,9 @@ class Walker:
 
     async def _compare(self, findings: LineFindings, candidates: Sequence[Candidate]) -> None:
         read = await self._index.read(self._walk.since_ms, self._now_ms())
-        gaps, unwanted, unreadable = gaps_among(candidates, self._index, self._config, self._clock())
+        gaps, unwanted, unreadable = gaps_among(
+            candidates, self._index, self._config, self._clock(), self._walk.account
+        )
         findings.messages += len(candidates) - unwanted
         self._walk.unreadable += unreadable
         for gap in gaps:
@@ -193,7 +195,7 @@ class Walker:
             await self._room_in_inbox()
             part = [gap.event for gap in ordered[at : at + _PUT_AT_ONCE]]
             try:
-                result = await put_back(self._redis, part, read, self._now_ms())
+                result = await put_back(self._redis, part, read, self._now_ms(), account=self._walk.account)
             except NoRoom:
                 raise WalkError(
                     "a million backfilled messages are noted, which is the most; "

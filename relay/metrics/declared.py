@@ -10,7 +10,8 @@ from relay.metrics.metric import Kind, Metric, Source
 
 _SUBSCRIPTION = ("subscription", "topic")
 _GROUP = ("topic", "group")
-_LINE = ("line",)
+_LINE = ("line", "account")
+"""`account` only for a line of `[[linq.accounts]]`."""
 
 # --- Every role -----------------------------------------------------------------------------------
 

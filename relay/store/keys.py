@@ -59,6 +59,7 @@ Messages and gaps (`store.gaps`)
                                           send goes only to others; RELAY_GAP_WINDOW, at most a million
     relay:gaps:walk             hash      the last walk through Linq's chats: its span, its progress, its findings
     relay:gaps:walk:done        set       chats that a walk has looked at, until it is done; a day
+    relay:gaps:account:NAME:... hash, set the same two keys of an account of `[[linq.accounts]]`
 
 Chat -> line index (`inbox.chat_lines`; kept 90 days after the last proof, at most a million chats)
     relay:chats                 hash      line by chat, `v3:<chat id>` or `v2:<chat id>`
@@ -224,9 +225,13 @@ class Keyspace(FixedKeys):
         """Return the key of a replay of a topic's history."""
         return f"{self.prefix}:replay:{replay_id}"
 
-    def walk(self, part: str = "") -> str:
-        """Return a key of the walk through Linq's chats: its hash, or with `part` another of its keys."""
-        return f"{self.gaps}:walk:{part}" if part else f"{self.gaps}:walk"
+    def walk(self, part: str = "", account: str | None = None) -> str:
+        """Return a key of the walk through Linq's chats: its hash, or with `part` another of its keys.
+
+        `account` of `[[linq.accounts]]` has keys of its own.
+        """
+        of = self.gaps if account is None else f"{self.gaps}:account:{account}"
+        return f"{of}:walk:{part}" if part else f"{of}:walk"
 
     def messages(self, hour: int) -> str:
         """Return the key of the messages whose events were routed in an hour since 1970."""

@@ -51,7 +51,7 @@ async def test_missing_subscription_at_linq_has_a_remedy() -> None:
     for text in ("the line has no subscription", "relay bootstrap apply", "no worker is running", "problems found."):
         assert text in said.out
     await main_here("bootstrap", "apply")
-    assert await findings_about("Linq") == [("ok", "3 subscriptions are registered as configured")]
+    assert await findings_about("Linq") == [("ok", "4 subscriptions are registered as configured")]
 
 
 @pytest.mark.usefixtures("sandbox")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.store.gaps.message_index import begin_index
-from relay.store.gaps.walk_record import Mode, Walk, WalkRecord
+from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState
 from tests.cli.running import main_here, relay_process
 from tests.gaps.stage import HOUR_MS, RULES, Stage, messages_in, stage_of
 from tests.sandbox.running import API_KEY, LINE, OTHER_LINE, running_sandbox
@@ -114,3 +114,58 @@ async def test_a_killed_run_goes_on_where_it_was(stage: Stage, mode: Mode) -> No
     else:
         assert not entries
         assert walk.missing == 600
+
+
+async def test_each_account_is_compared_and_filled(
+    redis: Redis, redis_url: str, rules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sales = "+16465550126"
+    toml = '[[linq.accounts]]\nname = "sales"\nkey = "env:LINQ_SALES_KEY"\n' + RULES
+    rules.write_text(toml)
+    async with (
+        running_sandbox(accounts={"sales-key": [sales]}) as sandbox,
+        stage_of(redis, sandbox, tmp_path, toml) as at,
+    ):
+        for name, value in {
+            "REDIS_URL": redis_url,
+            "LINQ_API_V3_API_KEY": API_KEY,
+            "LINQ_SALES_KEY": "sales-key",
+            "LINQ_API_V3_BASE_URL": sandbox.base_url,
+        }.items():
+            monkeypatch.setenv(name, value)
+        made = at.outage(messages=30, chats=6)
+        lines = {scenario.message_id: scenario.line for _, scenario in made}
+        assert {LINE, OTHER_LINE, sales} <= {*lines.values()}
+        of_sales = sorted(name for name, line in lines.items() if line == sales)
+        fast = (*SPAN, "--rate", "1000")
+
+        looked = await main_here("gaps", *fast)
+        assert (looked.code, "Messages at Linq, account sales" in looked.out) == (0, True), looked.err
+        both = (await main_here("gaps", *fast, "--json")).json
+        assert [(walk["account"], walk["missing"]) for walk in both] == [
+            (None, 30 - len(of_sales)),
+            ("sales", len(of_sales)),
+        ]
+        one = (await main_here("gaps", *fast, "--account", "sales", "--line", sales, "--json")).json
+        assert one["missing"] == len(of_sales)
+        for line, owner in ((sales, "sales"), (LINE, None)):
+            assert (await main_here("gaps", *fast, "--line", line, "--json")).json["account"] == owner
+        assert "of none of the accounts" in (await main_here("gaps", *fast, "--line", "+19995550100")).err
+        assert "there is no account ops" in (await main_here("gaps", *fast, "--account", "ops")).err
+
+        for account, own, state in ((None, [LINE], WalkState.DONE), ("sales", [sales], WalkState.FAILED)):
+            now_ms = round(time.time() * 1000)
+            walk = Walk(
+                "w", Mode.FILL, now_ms // HOUR_MS * HOUR_MS - HOUR_MS, HOUR_MS * (now_ms // HOUR_MS + 1), own, 1
+            )
+            walk.account, walk.state = account, state
+            await WalkRecord(redis, account).begin(walk)
+        filled = await main_here("backfill", "--rate", "1000", "--yes")
+        assert "Resuming the run" in filled.out, "and the account that was done is left alone"
+        assert f"{len(of_sales)} messages put back." in filled.out, filled.err
+        entries = await at.routed()
+        assert messages_in(entries) == of_sales
+        assert {(entry["account"], entry["source"]) for entry in entries} == {("sales", "backfill")}
+        assert (await main_here("backfill", *fast, "--yes")).code == 0
+        assert sorted(entry["message"] for entry in await at.routed()) == sorted(lines)
+        assert "of account sales" in (await main_here("audit", "--json")).out

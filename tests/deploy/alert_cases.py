@@ -134,14 +134,14 @@ CASES = (
             alert,
             fires={_of(name): value, _of("shadow", "next"): "1x30", _of(name, "next"): value},
             quiet={_of("shadow", "next"): "1x30", _of(name, "next"): value},
-            labels={"subscription": "crm"},
+            labels={"subscription": "crm"} | topic,
             shown=shown,
             variant=" of a shadow",
         )
-        for alert, name, value, shown in (
-            ("RelayDeadLetters", "dead_letters", "2x30", "2"),
-            ("RelayCircuitBreakerOpen", "circuit_breaker_open", "1x30", ""),
-            ("RelaySubscriptionLate", "oldest_waiting_age_seconds", "1200x30", "20m 0s"),
+        for alert, name, value, shown, topic in (
+            ("RelayDeadLetters", "dead_letters", "2x30", "2", {}),
+            ("RelayCircuitBreakerOpen", "circuit_breaker_open", "1x30", "", {}),
+            ("RelaySubscriptionLate", "oldest_waiting_age_seconds", "1200x30", "20m 0s", {"topic": "all"}),
         )
     ),
     Case(
@@ -219,9 +219,9 @@ CASES = (
     ),
     Case(
         "RelayLineReleased",
-        fires={'relay_line_released{line="+16465550123",instance="a"}': "0x20 1x10"},
-        quiet={'relay_line_released{line="+16465550123",instance="a"}': "0x27 1x3"},
-        labels={"line": "+16465550123"},
+        fires={'relay_line_released{account="sales",line="+16465550123",instance="a"}': "0x20 1x10"},
+        quiet={'relay_line_released{account="sales",line="+16465550123",instance="a"}': "0x27 1x3"},
+        labels={"account": "sales", "line": "+16465550123"},
     ),
     Case(
         "RelayLinqDrift",

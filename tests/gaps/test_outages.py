@@ -13,7 +13,7 @@ from relay.store.fleet.processes import Reporter
 from relay.store.gaps.outages import Outage, pending_outage
 from relay.store.gaps.walk_record import WalkRecord
 from tests.gaps.stage import HOUR_MS, RULES, Stage, messages_in, stage_of
-from tests.sandbox.running import API_KEY, RunningSandbox
+from tests.sandbox.running import API_KEY, RunningSandbox, running_sandbox
 from tests.support import KEYS, Clock
 from workers.maintenance.backfiller import Backfiller
 
@@ -75,6 +75,36 @@ async def test_a_worker_fills_an_outage_half_an_hour_later(
         calls = len(sandbox.calls)
         await backfiller.check()
         assert len(sandbox.calls) == calls
+
+
+async def test_an_account_that_fails_does_not_hold_up_the_others(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, accounts = Clock(time.time()), '\n[[linq.accounts]]\nname = "sales"\nkey = "file:sales.key"\n'
+    async with (
+        running_sandbox(accounts={"sales-key": ["+16465550126"]}) as sandbox,
+        stage_of(redis, sandbox, tmp_path, LINQ + accounts + RULES) as stage,
+    ):
+        made = stage.outage(messages=20, chats=5, seconds=3000)
+        monkeypatch.setenv("RELAY_CONFIG", str(tmp_path / "relay.toml"))
+        backfiller = backfiller_of(stage, monkeypatch, clock)
+        now = round(clock.now * 1000)
+        await note(redis, Outage(now - HOUR_MS, now))
+        clock.now += 1801
+        await backfiller.check()
+        of_first = [scenario.message_id for _, scenario in made if scenario.line != "+16465550126"]
+        assert 0 < len(of_first) < 20
+        assert messages_in(await stage.routed()) == sorted(of_first)
+        assert await pending_outage(redis) is not None, "the key of sales is missing"
+
+        (tmp_path / "sales.key").write_text("sales-key")
+        calls = len(sandbox.calls)
+        await backfiller.check()
+        assert len(messages_in(await stage.routed())) == 20
+        assert await pending_outage(redis) is None
+        assert len([call for call in sandbox.calls[calls:] if "phone_numbers" in call]) == 1, (
+            "only of the one that failed"
+        )
 
 
 async def test_without_the_key_nothing_is_filled(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

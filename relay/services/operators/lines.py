@@ -188,7 +188,7 @@ def _state(
     return LineState(
         line=line,
         state=_word(watched),
-        account=facts.account,
+        account=watched.account,
         kind=facts.kind,
         status=facts.status,
         reputation=facts.reputation,

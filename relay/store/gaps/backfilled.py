@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay.core.event import Dialect, source_name
 from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
@@ -70,9 +71,14 @@ class PutBack:
 
 
 async def put_back(
-    redis: Redis, messages: Sequence[MissingMessage], read: tuple[int, int], now_ms: int, most: int = MAX_BACKFILLED
+    redis: Redis,
+    messages: Sequence[MissingMessage],
+    read: tuple[int, int],
+    now_ms: int,
+    most: int = MAX_BACKFILLED,
+    account: str | None = None,
 ) -> PutBack:
-    """Put messages back into the inbox; `read` is what `MessageIndex.read` returned.
+    """Put messages back into the inbox; `read` is what `MessageIndex.read` returned, `account` that of their line.
 
     Raises:
         NoRoom: `most` backfilled messages are noted.
@@ -81,8 +87,9 @@ async def put_back(
     key, wakeup = redis.key, wakeups.route(redis.key)
     following = max(hour, now_ms // HOUR_MS)
     keys = [key.inbox, key.counts, key.queue, key.backfilled, key.messages(hour), key.messages(following)]
-    keys.append(key.walk())
+    keys.append(key.walk(account=account))
     arguments: list[bytes | str | int] = [length, most, now_ms, wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS]
+    arguments.append(source_name(Dialect.V3, account))
     for message in messages:
         arguments += (message.field, message.key, message.event_id, message.event_type, message.body)
     put, before, meanwhile = await _put_back(redis, keys, arguments)

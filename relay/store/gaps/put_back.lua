@@ -1,8 +1,9 @@
 -- Puts missing messages back: appends each to the inbox as an event, unless it was accepted or put back meanwhile.
 -- KEYS: inbox, counts, arq queue, backfilled messages, message index of the hour that was read last, and of the next,
 --       progress of the walk
--- ARGV: bytes that were read of the former, most backfilled messages, now (ms), wakeup: job id, payload, lifetime (ms);
---       then per message: field (`<event type>:<line>:<message id>`), key in the index, event id, event type, body
+-- ARGV: bytes that were read of the former, most backfilled messages, now (ms), wakeup: job id, payload, lifetime (ms),
+--       API and account (`source_name`); then per message: field (`<event type>:<line>:<message id>`), key in the index,
+--       event id, event type, body
 -- Returns the numbers of those put back, put back before, and accepted meanwhile; the first is -1 if there is no room.
 --#include wake
 --#include types
@@ -11,7 +12,7 @@ must_be('stream', inbox)
 must_be('hash', counts, backfilled, walk)
 must_be('zset', queue)
 must_be('string', index, next_index)
-local WIDTH, first, width = 8, 7, 5
+local WIDTH, first, width = 8, 8, 5
 local accepted = {}
 local function note(keys)
     for at = 1, #keys, WIDTH do
@@ -34,7 +35,7 @@ for at = first, #ARGV, width do
     elseif accepted[key] then
         meanwhile = meanwhile + 1
     else
-        redis.call('XADD', inbox, '*', 'id', id, 'type', event_type, 'dialect', 'v3', 'webhook_id', id, 'line', '',
+        redis.call('XADD', inbox, '*', 'id', id, 'type', event_type, 'dialect', ARGV[7], 'webhook_id', id, 'line', '',
             'at', ARGV[3], 'source', 'backfill', 'body', body)
         redis.call('HSET', backfilled, field, hour .. ':1')
         put = put + 1

@@ -65,6 +65,8 @@ class Walk:
     until_ms: int
     lines: list[str]
     started_ms: int
+    account: str | None = None
+    """The account of `[[linq.accounts]]`."""
     state: WalkState = WalkState.WALKING
     at_ms: int = 0
     """Time of the last save."""
@@ -111,11 +113,12 @@ _WALK = TypeAdapter(Walk)
 
 
 class WalkRecord:
-    """The record of the last walk."""
+    """The record of the last walk of an account."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, account: str | None = None) -> None:
+        """`account` is one of `[[linq.accounts]]`; None is that of LINQ_API_V3_API_KEY."""
         self._redis = redis
-        self._key, self._done = redis.key.walk(), redis.key.walk("done")
+        self._key, self._done = redis.key.walk(account=account), redis.key.walk("done", account)
 
     async def read(self) -> Walk | None:
         """Return the last walk; None without one, or if it is not readable."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.core.event import Dialect
+from relay.core.event import Dialect, owner_of
 from relay.core.lines import is_line
 from relay.metrics import declared
 from relay.store.driver.client import ask
@@ -23,7 +23,7 @@ from relay.store.lines.rhythm import Activity, events_of_a_day
 from relay.store.state.sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
@@ -45,6 +45,8 @@ class WatchedLine:
     """Its last event; None if it had none."""
     heard: Heard = _NOT_HEARD
     facts: LinqFacts = _NO_FACTS
+    account: str | None = None
+    """Its account of `[[linq.accounts]]`."""
     is_silent: bool = False
     """True if it has had no event for longer than is usual for it."""
     has_rhythm: bool = False
@@ -62,16 +64,17 @@ class WatchedLine:
 
 async def read_lines(redis: Redis, config: RelayConfig | None, now_ms: float) -> list[WatchedLine]:
     """Return every line that has a secret, had an event or is listed by Linq, by number; then `account` and `v2`."""
-    last, heard, facts = await _last_by_line(redis), await read_heard(redis), await read_facts(redis)
-    registered = await _registered(redis)
+    events, heard, facts = await last_events(redis), await read_heard(redis), await read_facts(redis)
+    registered, last = await _registered(redis), {_line_of(owner): event for owner, event in events.items()}
+    accounts = {_line_of(owner): name for owner in (*events, *registered) if (name := owner.rpartition("/")[0])}
     known = {line for line in heard if line in last or line in facts or _is_recent(heard[line], now_ms)}
     opted_out = await lines_with_opt_outs(redis) if config and config.linq.opt_outs else []
-    owners = {*opted_out, *last, *facts, *known, *(line for line in registered if is_line(line))}
+    owners = {*opted_out, *last, *facts, *known, *(line for line in map(_line_of, registered) if is_line(line))}
     unread = [line for line in owners - last.keys() if is_line(line)]
     activity = await read_activity(redis, unread, now_ms)
     of_lines = [owner for owner in owners if is_line(owner)]
     counts = await count_opt_outs(redis, of_lines) if config and config.linq.opt_outs else {}
-    found = _Reading(config, now_ms, registered)
+    found = _Reading(config, now_ms, {*map(_line_of, registered)}, accounts)
     return [
         found.line(
             owner,
@@ -87,7 +90,7 @@ async def read_lines(redis: Redis, config: RelayConfig | None, now_ms: float) ->
 def line_samples(lines: Collection[WatchedLine]) -> Iterator[Sample]:
     """Yield the samples of the lines."""
     for each in lines:
-        labels = (each.line,)
+        labels = (each.line, each.account) if each.account else (each.line,)
         if each.last is not None:
             yield Sample(declared.LINE_LAST_EVENT, each.last.at_ms / 1000, labels)
             if each.is_watched:
@@ -114,6 +117,8 @@ class _Reading:
     config: RelayConfig | None
     now_ms: float
     registered: Collection[str]
+    accounts: Mapping[str, str]
+    """The account of each line that has a secret or an event in one of `[[linq.accounts]]`."""
 
     def line(
         self, owner: str, last: LastEvent | None, heard: Heard, facts: LinqFacts, opt_outs: int | None
@@ -133,6 +138,7 @@ class _Reading:
             last=last,
             heard=heard,
             facts=facts,
+            account=facts.account or self.accounts.get(owner),
             is_silent=is_watched and is_late,
             has_rhythm=last is not None and last.has_rhythm(self.now_ms),
             is_watched=is_watched,
@@ -171,19 +177,19 @@ def _is_recent(heard: Heard, now_ms: float) -> bool:
     return heard.event_ms is not None and now_ms - heard.event_ms < _FORGOTTEN_MS
 
 
-async def _last_by_line(redis: Redis) -> dict[str, LastEvent]:
-    """Return the last event of each line, of whichever account: a line belongs to one."""
-    last = await last_events(redis)
-    return {line if is_line(line := owner.rpartition("/")[2]) else owner: event for owner, event in last.items()}
+def _line_of(owner: str) -> str:
+    """Return the line of an owner, of whichever account, since a line belongs to one; other owners as they are."""
+    return line if is_line(line := owner.rpartition("/")[2]) else owner
 
 
 async def _registered(redis: Redis) -> set[str]:
-    """Return the lines that have a subscription at Linq, and v2: a line that was removed is not silent."""
+    """Return the owners of secrets that have a line, and v2: a line that was removed is not silent."""
     rows = await ask(redis.hgetall(redis.key.keyring))
     found = {Dialect.V2.value}
     for name, row in rows.items():
         try:
-            found.add(parse_record(name, row).line or "")
+            record = parse_record(name, row)
+            found.add(owner_of(Dialect.V3, record.line, record.account) if record.line else "")
         except UnusableRecord as error:
             found.add(error.owner)
     return found

@@ -14,4 +14,4 @@ class Sample(NamedTuple):
     metric: Metric
     value: float
     labels: tuple[str, ...] = ()
-    """The values of the metric's labels, in their order."""
+    """The values of the metric's labels, in their order; a series lacks the last ones if they are left out."""

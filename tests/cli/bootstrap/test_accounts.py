@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.linq.api.v3 import open_linq
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
 from tests.cli.bootstrap.conftest import KEY, PUBLIC
@@ -77,13 +78,34 @@ async def test_each_account_has_its_own_urls_secrets_and_rows(sandbox: RunningSa
 
 async def test_rotation_of_one_account_leaves_the_others(sandbox: RunningSandbox) -> None:
     await main_here("bootstrap", "apply")
-    assert (await main_here("bootstrap", "rotate", "--line", SALES_LINES[0])).code == 2
+    unknown = await main_here("bootstrap", "rotate", "--line", "+19995550100")
+    assert (unknown.code, "+19995550100 is a line of none of the accounts" in unknown.err) == (2, True)
     unknown = await main_here("bootstrap", "rotate", "--account", "none")
     assert (unknown.code, "sales, ops" in unknown.err) == (2, True)
     rotated = await main_here("bootstrap", "rotate", "--account", "sales")
     assert (rotated.code, rotated.out.splitlines()[-1]) == (0, "4 changed, 0 kept, 0 failed.")
     second = [there for there in sandbox.sandbox.state.subscriptions.values() if "&gen=2&" in there.target_url]
     assert [there.account for there in second] == ["sales-key"] * 2
+    both = await main_here("bootstrap", "rotate", "--line", SALES_LINES[0], "--line", LINES[0])
+    assert (both.code, both.out.splitlines()[-1]) == (0, "4 changed, 0 kept, 0 failed.")
+
+
+async def test_subscription_is_adopted_in_the_account_that_has_it(
+    sandbox: RunningSandbox, tmp_path: Path, redis: Redis
+) -> None:
+    created = []
+    for key, line in ((API_KEY, LINES[0]), ("sales-key", SALES_LINES[0])):
+        async with open_linq(key, sandbox.base_url) as api:
+            made, secret = await api.create("https://elsewhere.example.com/", ["message.received"], line)
+            (tmp_path / made.id).write_text(secret.text)
+            created.append(made.id)
+    for subscription in created:
+        said = await main_here("bootstrap", "adopt", subscription, "--secret-file", str(tmp_path / subscription))
+        assert said.code == 0, said.err
+    records = await Keyring(redis, Cipher(KEY)).records()
+    assert {(record.account, record.line) for record in records} == {(None, LINES[0]), ("sales", SALES_LINES[0])}
+    said = await main_here("bootstrap", "adopt", "none", "--secret-file", str(tmp_path / created[0]))
+    assert (said.code, "none of the accounts has this subscription" in said.err) == (2, True)
 
 
 async def test_key_that_moves_into_an_account_takes_its_lines_along(

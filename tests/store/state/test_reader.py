@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.core.delivery.outcome import Attempt, DeadLettered, Outcome, RetryAt
 from relay.core.secret import new_key
+from relay.linq.api.v3 import ListedLine
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.store.driver.client import ask, open_redis
 from relay.store.driver.streams import pages
@@ -21,6 +22,7 @@ from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.position import drop_lane
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.lanes.suspensions import Suspensions
+from relay.store.lines.linq_facts import record_list
 from relay.store.state import reader as module
 from relay.store.state.reader import RedisReader
 from relay.store.state.sweeps import record_sweep
@@ -176,6 +178,12 @@ async def test_lines_and_drift(redis: Redis) -> None:
     silent = {name: value for name, value in found.items() if name.startswith("relay_line_silent")}
     assert silent == {f'relay_line_silent{{line="{LINE}"}}': 1, 'relay_line_silent{line="v2"}': 0}, "not removed lines"
     assert found['relay_linq_drift{api="v3",kind="missing"}'] == 2
+
+    await Keyring(redis, Cipher(new_key()), "ops").store(OTHER_LINE, 1, "linq-2", SECRET, 0)
+    assert (await read(redis))[f'relay_line_silent{{account="ops",line="{OTHER_LINE}"}}'] == 1, "known by its secret"
+    await record_list(redis, [ListedLine(LINE, "iMessage", "HEALTHY")], now_ms, "sales")
+    found = await read(redis)
+    assert f'relay_line_silent{{account="sales",line="{LINE}"}}' in found, "its account, where several are configured"
     assert found['relay_linq_last_check_timestamp_seconds{api="v3"}'] == 1000
 
 
