@@ -61,8 +61,10 @@ OPTIONAL_IDS = {"subscription", "team", "topic", "ids"}
 
 
 @asynccontextmanager
-async def world(redis: Redis, redis_url: str, clock: Clock, tmp_path: Path) -> AsyncIterator[tuple[World, Any]]:
-    """Serve the API to two teams; yield the world and a session."""
+async def world(
+    redis: Redis, redis_url: str, clock: Clock, tmp_path: Path, then: str = RULES
+) -> AsyncIterator[tuple[World, Any]]:
+    """Serve the API to two teams, with the rules `then` once they have everything; yield the world and a session."""
     rules = tmp_path / "relay.toml"
     rules.write_text(RULES)
     settings = Settings(
@@ -70,6 +72,7 @@ async def world(redis: Redis, redis_url: str, clock: Clock, tmp_path: Path) -> A
     )
     context = Context(settings, redis, Rules(settings, redis, clock), clock)
     found = await seeded(context)
+    rules.write_text(then)
     async with (
         listening(api_app(context), Listen(host="127.0.0.1", port=0)) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
