@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.core.event import Event
 from relay.store.driver.client import REDIS_ERRORS, ask, ask_together
-from relay.store.isolation import Isolation
+from relay.store.isolation import Isolation, WrongType, checking_types
 from relay.store.lines.line_keys import LineKeys
 from relay.store.lines.rhythm import HOUR_MS, HOURS, Activity
 
@@ -36,6 +36,8 @@ _LIFETIME = KEPT_WEEKS * 7 * 86400  # seconds
 _INTERVAL = 1.0  # seconds between two writes
 _KEYS_AT_ONCE = 900  # keys of an MGET: a hundred lines, some 60 kB
 _ANY = "event"
+MAX_HEARD = 30_000
+"""Times of last events, up to three of a line, after which a new line is counted only if Linq lists it."""
 
 LineCounts = Counter[tuple[str | None, str | None]]
 """Number of events by line and direction."""
@@ -74,6 +76,7 @@ class ActivityCounter:
         self._counts: Counter[tuple[str, int]] = Counter()  # by line and hour
         self._heard: dict[str, int] = {}  # by line and kind
         self._due = 0.0
+        self._admitted: set[str] = set()  # lines that are counted
 
     def add(self, tally: Tally) -> None:
         """Count a batch that was committed."""
@@ -91,6 +94,12 @@ class ActivityCounter:
             return
         self._due = self._clock() + _INTERVAL
         key = LineKeys(self._redis)
+        try:
+            await self._drop_excess()
+        except REDIS_ERRORS:
+            return
+        if not self._counts:
+            return
         types = {key.week(line, hour // HOURS): "string" for line, hour in self._counts} | {key.heard: "hash"}
         try:
             await self._isolation.contain("lines", key.heard, ask_together(self._redis, self._queue), types)
@@ -98,6 +107,28 @@ class ActivityCounter:
             return
         self._counts.clear()
         self._heard.clear()
+
+    async def _drop_excess(self) -> None:
+        """Drop the counts of new lines that Linq does not list, once many lines are known: a payload can name any."""
+        key, new = LineKeys(self._redis), {line for line, _ in self._counts} - self._admitted
+        if not new:
+            return
+        try:
+            known = await checking_types(ask(self._redis.hlen(key.heard)))
+            names = sorted(new)
+            heard = await checking_types(ask(self._redis.hmget(key.heard, [f"{line}:{_ANY}" for line in names])))
+            listed = await checking_types(ask(self._redis.hmget(key.facts, [f"{line}:listed" for line in names])))
+        except WrongType:  # it is told when the counts are added
+            return
+        for line, was_heard, is_listed in zip(names, heard, listed, strict=True):
+            if was_heard or is_listed or known < MAX_HEARD:
+                known += 1
+                self._admitted.add(line)
+            else:
+                for hour in [hour for each, hour in self._counts if each == line]:
+                    del self._counts[line, hour]
+                for kind in (_ANY, "inbound", "outbound"):
+                    self._heard.pop(f"{line}:{kind}", None)
 
     def _queue(self, pipe: Pipeline) -> None:
         for (line, hour), count in self._counts.items():

@@ -13,7 +13,7 @@ from relay.linq.api.v3 import ListedLine
 from relay.linq.payloads.line_changes import LineChange
 from relay.store.account_events import AccountEvents
 from relay.store.driver.client import ask
-from relay.store.lines import linq_facts
+from relay.store.lines import activity, linq_facts
 from relay.store.lines.activity import Heard, read_activity, read_heard
 from relay.store.lines.line_keys import LineKeys
 from relay.store.lines.linq_facts import read_facts, record_changes, record_list
@@ -142,3 +142,15 @@ async def test_lines_that_only_events_name_are_bounded(
     facts = await read_facts(redis)
     assert len(facts) == 4
     assert facts[LINE].released_ms
+
+
+async def test_lines_that_only_payloads_name_are_bounded(
+    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity, "MAX_HEARD", 3)
+    await record_list(redis, [ListedLine(LINE)], 1_000)
+    await route(redis, rules, *(change("phone_number.assigned", f"+1646555020{number}") for number in range(9)))
+    await route(redis, rules, change("phone_number.assigned"))
+    heard = await read_heard(redis)
+    assert LINE in heard
+    assert len(heard) == 4
