@@ -42,6 +42,7 @@ REQUIRED = {
     "receipts": ["1-0.1"],
     "visibility": "60s",
     "handle": "+13035550188",
+    "type": "message.received",
 }
 """Values of required fields that are no ids."""
 SPECIAL: dict[str, dict[str, Any]] = {
