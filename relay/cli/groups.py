@@ -66,7 +66,8 @@ def list_(*, topic: TopicOption = None, view: View) -> None:
         if group.topic in ghosts:
             say(f"{group.topic}/{group.name} reads a topic that the relay does not have.{_hint(ghosts[group.topic])}")
         elif group.is_not_read(now_ms):
-            say(f"{group.topic}/{group.name} is not read: start its consumer, or relay groups delete it.")
+            name = f"{group.topic}/{group.name}"
+            say(f"{name} is not read: start its consumer, or relay groups delete {name} 'no longer used'.")
 
 
 @command(app, examples=("relay groups show support/billing", "relay groups show support/billing --json"))

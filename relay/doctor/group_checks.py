@@ -60,7 +60,8 @@ def _beside_exclusive(config: RelayConfig, groups: Sequence[tuple[TopicReading, 
             readers += sorted(group.name for of, group in groups if of.name == topic.name)
             for name in readers[1:]:
                 what = f'the topic is exclusive, and "{readers[0]}" reads it too: a message may be answered twice'
-                remedy = f"relay groups delete {topic.name}/{name}, or remove `exclusive` from the topic"
+                delete = f"relay groups delete {topic.name}/{name} 'read by {readers[0]}'"
+                remedy = f"{delete}, or remove `exclusive` from the topic"
                 findings.append(warning(f"pull group {topic.name}/{name}", what, remedy))
     return findings
 

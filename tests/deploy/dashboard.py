@@ -144,6 +144,7 @@ def _routing() -> Sequence[Panel]:
             "Events routed",
             (rate_of("relay_events_routed_total"), "routed"),
             (rate_of("relay_events_unmatched_total"), "matched no topic"),
+            (rate_of("relay_topic_where_failed_total"), "no result of where"),
             unit="eps",
         ),
         lines_of(

@@ -69,7 +69,7 @@ async def test_group_beside_the_reader_of_an_exclusive_topic(redis: Redis) -> No
     assert await warned(exclusive) == []
     [(area, what, remedy)] = await warned(pushed)
     assert (area, '"bot" reads it too' in what) == ("pull group support/crm", True)
-    assert "relay groups delete support/crm" in remedy
+    assert "relay groups delete support/crm 'read by bot'" in remedy
     await redis.xgroup_create(STREAM, "agent", id="$")
     [(area, what, _)] = await warned(exclusive)
     assert (area, '"agent" reads it too' in what) == ("pull group support/crm", True)

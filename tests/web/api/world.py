@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from relay.contracts.facts import Pair, Tally
+from relay.contracts.facts import FACTS, Pair, Tally
 from relay.core.access.principal import Principal
 from relay.core.access.scopes import EVERY_SCOPE, Scope
 from relay.core.secret import new_key
+from relay.sandbox.payloads import NEW
 from relay.services.account.tokens import create_token, revoke_token
 from relay.services.deliveries import replays, stored_subscriptions
 from relay.store.contracts.contracts import Contracts, Known
@@ -84,7 +85,7 @@ async def seeded(context: Context) -> World:
         name: value.replace(BLUE, GONE) if isinstance(value, str) else value for name, value in world.ids[BLUE].items()
     } | {
         "line": "+16465550199",
-        "letter": "1-1",
+        "letter": "1000000000001-1",  # as a part of no other id, which would be blurred
         "replay": "0" * 8,
         "token": "0" * 12,
         "event": "00000000-0000-4000-8000-000000000000",
@@ -95,6 +96,8 @@ async def seeded(context: Context) -> World:
     entry = (await context.redis.xadd(context.redis.key.quarantine, body)).decode()  # type: ignore[arg-type]
     for ids in world.ids.values():
         ids["entry"] = entry
+    seen = {Pair("message.received", NEW): Tally(1, dict.fromkeys(FACTS, 1))}
+    await Contracts(context.redis).add(seen, Known(frozenset({"message.received"}), frozenset({NEW})), context.now_ms)
     kinds: tuple[tuple[str, str | None, Iterable[Scope]], ...] = (
         ("operator", None, EVERY_SCOPE),
         ("operator who reads", None, {Scope.READ}),
