@@ -51,10 +51,16 @@ def migrate(
         seconds = parse_duration(period)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--for") from None
+    if view.json and yes:
+        raise typer.BadParameter(
+            "--json only shows the steps; to carry out the next one, leave it out", param_hint="--yes"
+        )
     move = run(_plan(seconds))
     _show(move, view)
     if not view.json and (move.to_register or move.to_delete):
         _change(move, yes=yes, why=why)
+        if move.to_delete:
+            move = run(_plan(seconds))
     if not move.is_done:
         raise typer.Exit(PENDING)
 

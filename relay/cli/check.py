@@ -109,11 +109,12 @@ def _warnings(config: RelayConfig, path: Path) -> list[str]:
         if not each.verify_tls
     ]
     if config.linq.v2 is not None:
+        topics = {topic.name: topic for topic in config.topics}
         warnings += [
             f'subscription {each.name}: shape = "{each.shape}" does not translate events of the v2 API: it gets '
             "them as Linq sent them, with Relay-Shape: untranslated"
             for each in config.subscriptions
-            if each.shape is not None
+            if each.shape is not None and "v3" not in {each.api, topics[each.topic].api}
         ]
     return warnings + double_reply_warnings(config)
 

@@ -45,6 +45,9 @@ def explain(
     line: Annotated[
         str | None, typer.Option(metavar="NUMBER", help="The line of the webhook URL, such as +16465550123.")
     ] = None,
+    account: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The account of the webhook URL, of [[linq.accounts]].")
+    ] = None,
     view: View,
 ) -> None:
     """Show which topics an event matches, which subscriptions get it, and why the others do not.
@@ -52,7 +55,7 @@ def explain(
     The state of subscriptions, and the pull subscribers, are read from Redis; without it, they are left out.
     """
     config = read_config(Settings.load().relay_config)
-    event, content = _event(file, checked_line(line))
+    event, content = _event(file, checked_line(line), _checked_account(account, config))
     found = run(_explain(config, event, content))
     verdicts = found.topics
     if view.json:
@@ -88,6 +91,8 @@ def explain(
     print_table("Subscriptions of these topics", columns, cells, view)
     if event.line is None and not line:
         say("The body names no line. Linq's request does, in its URL: give that line with --line.")
+    if account is None and event.api is Dialect.V3 and any(topic.account for topic in config.topics):
+        say("Linq's request names its account in its URL: give one of [[linq.accounts]] with --account.")
     if found.redis_error:
         why = f"because Redis cannot be asked: {found.redis_error}"
         say(f"States and pull subscribers are not shown, {why}", fg="yellow")
@@ -105,7 +110,20 @@ async def _explain(config: RelayConfig, event: Event, content: Content) -> Expla
         return by_rules(config, cli_principal(), event, content, redis_error=describe(error))
 
 
-def _event(file: Path, line: str | None) -> tuple[Event, Content]:
+def _checked_account(account: str | None, config: RelayConfig) -> str | None:
+    """Return the account if relay.toml has it.
+
+    Raises:
+        typer.BadParameter: it does not.
+    """
+    known = [each.name for each in config.linq.accounts]
+    if account is not None and account not in known:
+        there = f"there are {', '.join(known)}" if known else "there is no [[linq.accounts]] table"
+        raise typer.BadParameter(f'relay.toml has no account "{account}"; {there}', param_hint="--account")
+    return account
+
+
+def _event(file: Path, line: str | None, account: str | None) -> tuple[Event, Content]:
     """Return the event in a file, and its content.
 
     Raises:
@@ -122,7 +140,7 @@ def _event(file: Path, line: str | None) -> tuple[Event, Content]:
         raise RelayError(f"{file}: not an event: Linq's events are JSON objects")
     dialect = Dialect.V2 if envelope.get("api_version") == "v2" else Dialect.V3
     try:
-        return decode(dialect, body, line).event, BodyContent(body)
+        return decode(dialect, body, line).event._replace(account=account), BodyContent(body)
     except Unparsable as error:
         raise RelayError(f"{file}: not an event: {error}") from None
 
@@ -141,4 +159,5 @@ def _fields(event: Event) -> dict[str, Any]:
         "is_group": fields.is_group,
         "freshness": event.freshness,
         "created_at": event.created_at,
+        **({"account": event.account} if event.account else {}),
     }

@@ -285,5 +285,8 @@ def _print(walk: Walk, view: View) -> None:
         say(f"{walk.untaken:,} of them are for no topic that takes history; they stay where they are.")
     if walk.before or walk.meanwhile:
         say(f"{walk.before:,} had been put back before, {walk.meanwhile:,} came meanwhile.")
+    if walk.unreadable:
+        what = counted(walk.unreadable, "missing message")
+        say(f"{what} cannot be put back: what Linq tells of them is no message (gaps.unreadable in the log).")
     if walk.gone:
         say(f"{counted(walk.gone, 'chat')} listed by Linq no longer exist.")

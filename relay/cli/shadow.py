@@ -10,6 +10,7 @@ from relay.cli.command import command, commands
 from relay.cli.filters import parsed_past_time
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, counted, print_fields, print_json, print_table, say
+from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.core.durations import format_duration
 from relay.process.event_loop import run
@@ -18,7 +19,7 @@ from relay.services.deliveries import shadow_report
 from relay.services.deliveries.shadow_report import MAX_SHOWN, Difference, ShadowReport, Side, Speed
 
 if TYPE_CHECKING:
-    from relay.config.settings import Settings
+    from relay.cli.remote.access import Access
 
 app = commands(
     "Compare a shadow with the subscription that it shadows.",
@@ -37,13 +38,14 @@ def report(
     limit: Annotated[
         int, typer.Option(min=0, max=MAX_SHOWN, metavar="NUMBER", help="List this many differing events at most.")
     ] = 20,
+    via: Via,
     view: View,
 ) -> None:
     """Compare status, time and answers of a shadow and its original, event by event.
 
     Exit code 1 if an event differs, or is missing on one side.
     """
-    found = run(_read(load_settings(), name, parsed_past_time(since, "--since"), limit))
+    found = run(_read(via.remote(), name, parsed_past_time(since, "--since"), limit))
     if view.json:
         print_json(summary(found))
     else:
@@ -161,6 +163,10 @@ def _limited(shown: int, number: int) -> str:
     return "" if shown == number else f" (the newest {shown})"
 
 
-async def _read(settings: Settings, name: str, since_ms: float | None, limit: int) -> ShadowReport:
-    async with open_context(settings) as context:
+async def _read(access: Access | None, name: str, since_ms: float | None, limit: int) -> ShadowReport:
+    if access is not None:
+        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+        return await calls.shadow(access, name, since_ms, limit)
+    async with open_context(load_settings()) as context:
         return await shadow_report.report(context, cli_principal(), name, since_ms, limit)

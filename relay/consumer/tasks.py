@@ -76,7 +76,7 @@ class Run:
             await self._change()
 
     async def _change(self) -> None:
-        """Wait until there may be something to do; look at times whether the member stops, which wakes nobody."""
+        """Wait for something to do; look at times whether the member stops, since a stop sets no event."""
         self._changed.clear()
         look = asyncio.get_running_loop().call_later(LOOK, self._changed.set)
         try:

@@ -27,6 +27,7 @@ SUFFIX = ".json"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]|^\.")
 _NAME = re.compile(r"(?P<type>.+)\.(?P<version>[^.]+)\.[0-9a-f]{8}\.json")
 _OLDEST = "2025-01-01"
+_MAX_PART = 110  # characters of a type, and of a version, in a name: file systems allow 255 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def compare(
 
 
 def _safe(text: str) -> str:
-    return _UNSAFE.sub("_", text)
+    return _UNSAFE.sub("_", text)[:_MAX_PART]
 
 
 def _features(shape: Shape, places: Collection[str]) -> set[tuple[str, str]]:

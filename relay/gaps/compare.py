@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import structlog
+
 from relay.core.config.topics import mismatches
 from relay.core.errors import Unparsable
 from relay.core.event import Dialect
 from relay.core.patterns import matches
-from relay.gaps.rebuild import event_type_of, rebuilt, time_ms_of
+from relay.gaps.rebuild import event_type_of, objects_in, rebuilt, time_ms_of
 from relay.linq.payloads.content import BodyContent
 from relay.linq.payloads.decode import decode
 from relay.store.gaps.message_index import message_key
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
     from relay.core.event import Event
     from relay.store.gaps.backfilled import MissingMessage
     from relay.store.gaps.message_index import MessageIndex
+
+
+_NOTE = "no event can be made of what Linq tells of it; the walk goes on without it"
+
+log = structlog.get_logger()
 
 
 class Candidate(NamedTuple):
@@ -36,7 +43,7 @@ class Candidate(NamedTuple):
     @property
     def key(self) -> bytes:
         """Its key in the message index."""
-        return message_key(self.event_type, self.message["id"])
+        return message_key(self.event_type, self.line, self.message["id"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,23 @@ class Gap:
     event: MissingMessage
     is_taken: bool
     """True if a topic takes it as history."""
+
+
+class Compared(NamedTuple):
+    """The result for several candidates."""
+
+    gaps: list[Gap]
+    """The candidates without an accepted event."""
+    unwanted: int
+    """Number of those that no topic takes at all."""
+    unreadable: int
+    """Number of those of which no event can be made."""
+
+
+def is_of(chat: dict[str, Any], line: str) -> bool:
+    """Return True unless a chat names other handles of ours only: a list for one line must not bring another's."""
+    ours = [each for each in objects_in(chat.get("handles")) if each.get("is_me")]
+    return not ours or any(each.get("handle") == line for each in ours)
 
 
 def candidate_of(chat: dict[str, Any], message: dict[str, Any], line: str, config: RelayConfig) -> Candidate | None:
@@ -62,26 +86,26 @@ def candidate_of(chat: dict[str, Any], message: dict[str, Any], line: str, confi
 
 def gaps_among(
     candidates: Sequence[Candidate], index: MessageIndex, config: RelayConfig, now: float, account: str | None = None
-) -> tuple[list[Gap], int]:
-    """Return the candidates without an accepted event, and the number of those that no topic takes at all."""
+) -> Compared:
+    """Return the candidates without an accepted event; one that is odd does not stop the others."""
     unknown = index.without_known(candidate.key for candidate in candidates)
-    gaps, unwanted = [], 0
+    gaps, unwanted, unreadable = [], 0, 0
+    made_at = datetime.fromtimestamp(now, UTC)
     for candidate in candidates:
         if candidate.key not in unknown:
             continue
-        event = rebuilt(
-            candidate.chat,
-            candidate.message,
-            candidate.line,
-            candidate.event_type,
-            datetime.fromtimestamp(now, UTC),
-        )
-        is_live, is_history = _taken(event, candidate.line, config, account)
+        try:
+            event = rebuilt(candidate.chat, candidate.message, candidate.line, candidate.event_type, made_at)
+            is_live, is_history = _taken(event, candidate.line, config, account)
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+            unreadable += 1
+            log.warning("gaps.unreadable", message=candidate.message["id"], error=type(error).__name__, note=_NOTE)
+            continue
         if is_live or is_history:
             gaps.append(Gap(candidate, event, is_history))
         else:
             unwanted += 1
-    return gaps, unwanted
+    return Compared(gaps, unwanted, unreadable)
 
 
 def _taken(event: MissingMessage, line: str, config: RelayConfig, account: str | None) -> tuple[bool, bool]:

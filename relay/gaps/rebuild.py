@@ -8,6 +8,7 @@ Linq's own events of these types, the times of delivery and reading.
 
 from __future__ import annotations
 
+import json
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ def event_type_of(message: dict[str, Any]) -> str | None:
     if message.get("is_from_me") is False:
         return "message.received"
     status = message.get("delivery_status")
+    status = status if isinstance(status, str) else None
     is_sent = status in _SENT or (status not in {"pending", "queued", "failed"} and message.get("sent_at"))
     return "message.sent" if message.get("is_from_me") is True and is_sent else None
 
@@ -48,7 +50,7 @@ def time_ms_of(message: dict[str, Any]) -> int | None:
 
 def rebuilt(chat: dict[str, Any], message: dict[str, Any], line: str, event_type: str, now: datetime) -> MissingMessage:
     """Return the event of a message of `chat` on `line`."""
-    event_id = str(uuid.uuid5(_NAMESPACE, f"{event_type} {message['id']}"))
+    event_id = str(uuid.uuid5(_NAMESPACE, f"{event_type} {line} {message['id']}"))
     body = {
         "api_version": "v3",
         "webhook_version": VERSION,
@@ -59,14 +61,14 @@ def rebuilt(chat: dict[str, Any], message: dict[str, Any], line: str, event_type
         "partner_id": PARTNER,
         "data": _data(chat, message, line, event_type, now),
     }
-    return MissingMessage(event_id, event_type, message["id"], to_json(body))
+    return MissingMessage(event_id, event_type, line, message["id"], _json(body))
 
 
 def _data(chat: dict[str, Any], message: dict[str, Any], line: str, event_type: str, now: datetime) -> dict[str, Any]:
     service = message.get("service") or chat.get("service") or "iMessage"
-    handles = [handle for handle in chat.get("handles") or () if isinstance(handle, dict)]
+    handles = objects_in(chat.get("handles"))
     owner = next((each for each in handles if each.get("handle") == line), None) or _handle(line, chat, service)
-    parts = [part for part in message.get("parts") or () if isinstance(part, dict)]
+    parts = objects_in(message.get("parts"))
     return {
         "chat": {
             "id": chat["id"],
@@ -110,6 +112,18 @@ def _sender(
 def _handle(address: str, chat: dict[str, Any], service: str) -> dict[str, Any]:
     handle_id = str(uuid.uuid5(_NAMESPACE, f"handle {address}"))
     return {"id": handle_id, "handle": address, "service": service, "joined_at": chat.get("created_at")}
+
+
+def objects_in(value: Any) -> list[dict[str, Any]]:
+    """Return the objects in a list; none of what is no list."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    try:
+        return to_json(body)
+    except ValueError:  # half a surrogate pair, as in a text that was cut within an emoji
+        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _rfc3339(time: datetime) -> str:

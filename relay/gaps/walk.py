@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from relay.core.errors import RelayError
-from relay.gaps.compare import Candidate, candidate_of, gaps_among
+from relay.gaps.compare import Candidate, candidate_of, gaps_among, is_of
 from relay.gaps.rebuild import time_ms_of
 from relay.store.driver.client import ask
 from relay.store.gaps.backfilled import NoRoom, put_back
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 4  # chats that are read at the same time
 _MAX_PASSES = 6
 _MAX_CANDIDATES = 20_000  # messages in hand; one is about 1 kB
+_MAX_PAGES = 20_000  # of a list: two million rows
 _PUT_AT_ONCE = 100  # messages of a script
 _FULL_INBOX = 5_000  # events; then the backfill waits for the router
 _PAUSE = 0.1
@@ -123,14 +124,15 @@ class Walker:
             cursor = page.cursor
             if cursor is None:
                 return
-            if cursor in seen:
+            if cursor in seen or len(seen) > _MAX_PAGES:
                 raise WalkError(f"Linq's list of the chats of {line} goes round in circles; nothing more was read")
             seen.add(cursor)
 
     async def _read_chats(self, line: str, chats: Sequence[dict[str, Any]]) -> int:
-        """Read the chats that are not done, compare, put back, save; return their number."""
-        done = await self._record.done([chat["id"] for chat in chats])
-        new = list({chat["id"]: chat for chat in chats if chat["id"] not in done}.values())
+        """Read the chats of the line that are not done, compare, put back, save; return their number."""
+        own = [chat for chat in chats if is_of(chat, line)]
+        done = await self._record.done([chat["id"] for chat in own])
+        new = list({chat["id"]: chat for chat in own if chat["id"] not in done}.values())
         for at in range(0, len(new), _AT_ONCE * 5):
             part = new[at : at + _AT_ONCE * 5]
             results = await asyncio.gather(*(self._candidates(line, chat) for chat in part))
@@ -166,12 +168,17 @@ class Walker:
                 is_past = newest_first and oldest is not None and oldest < walk.since_ms
                 if cursor is None or cursor in seen or is_past:
                     return list(found.values())
+                if len(found) > _MAX_CANDIDATES or len(seen) > _MAX_PAGES:
+                    raise WalkError(f"the list of the messages of chat {chat['id']} does not end; it was left out")
                 seen.add(cursor)
 
     async def _compare(self, findings: LineFindings, candidates: Sequence[Candidate]) -> None:
         read = await self._index.read(self._walk.since_ms, self._now_ms())
-        gaps, unwanted = gaps_among(candidates, self._index, self._config, self._clock(), self._walk.account)
+        gaps, unwanted, unreadable = gaps_among(
+            candidates, self._index, self._config, self._clock(), self._walk.account
+        )
         findings.messages += len(candidates) - unwanted
+        self._walk.unreadable += unreadable
         for gap in gaps:
             findings.missing += 1
             findings.untaken += not gap.is_taken

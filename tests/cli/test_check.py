@@ -115,6 +115,9 @@ def test_shape_does_not_reach_events_of_v2() -> None:
     Path("relay.toml").write_text(f'{GOOD}\nshape = "2025-01-01"\n[linq.v2]\n')
     [warning, *_] = invoke("check", "--json").json["warnings"]
     assert warning.startswith('subscription bot: shape = "2025-01-01" does not translate events of the v2 API')
+    for api, count in (("v2", 1), ("v3", 0)):
+        Path("relay.toml").write_text(f'{GOOD}\nshape = "2025-01-01"\napi = "{api}"\n[linq.v2]\n')
+        assert sum("translate" in each for each in invoke("check", "--json").json["warnings"]) == count
 
 
 async def test_every_mistake_is_reported_with_its_line() -> None:

@@ -121,6 +121,20 @@ def test_each_condition_is_shown_with_its_outcome() -> None:
     assert "has_media is false" in invoke("explain", sample("v3-message.received")).out
 
 
+def test_the_account_of_the_url_is_given() -> None:
+    rules = '[[topics]]\nname = "t"\nevents = ["*"]\naccount = "sales"\n'
+    Path("relay.toml").write_text(f'{rules}[[linq.accounts]]\nname = "sales"\nkey = "env:SALES_KEY"\n')
+    file = sample("v3-message.received")
+    without = invoke("explain", file)
+    assert "give one of [[linq.accounts]] with --account" in without.out
+    assert invoke("explain", file, "--json").json["topics"] == []
+    given = invoke("explain", file, "--account", "sales", "--json").json
+    assert (given["topics"], given["event"]["account"]) == (["t"], "sales")
+    assert "--account" not in invoke("explain", file, "--account", "sales").out
+    wrong = invoke("explain", file, "--account", "sale")
+    assert (wrong.code, 'no account "sale"; there are sales' in " ".join(wrong.err.split())) == (2, True), wrong.err
+
+
 def test_reasons_and_the_filter_of_a_delivery_agree() -> None:
     rules = RULES.replace('events = ["message.*"]', 'events = ["message.*"]\napi = "v2"')
     for path in SAMPLES:

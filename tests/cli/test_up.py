@@ -16,6 +16,7 @@ from relay.core.errors import ConfigError, SettingsError
 from relay.core.secret import new_key
 from relay.process.tasks import end_task
 from relay.process.timings import Timings
+from tests.bootstrap.bench import LINES_ONLY
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import KEYS, eventually
 
@@ -117,11 +118,11 @@ async def test_changed_config_is_applied_at_linq(sandbox: RunningSandbox, rules:
     def subscribed() -> set[str]:
         return {event for subscription in sandbox.sandbox.state.subscriptions.values() for event in subscription.events}
 
-    rules.write_text('[[topics]]\nname = "all"\nevents = ["message.received"]\n')
+    rules.write_text(LINES_ONLY + '[[topics]]\nname = "all"\nevents = ["message.received"]\n')
     async with registering(rules):
         await eventually(lambda: subscribed() == {"message.received"})
         rules.write_text("not TOML")
-        rules.write_text('[[topics]]\nname = "all"\nevents = ["message.received", "message.sent"]\n')
+        rules.write_text(LINES_ONLY + '[[topics]]\nname = "all"\nevents = ["message.received", "message.sent"]\n')
         await eventually(lambda: subscribed() == {"message.received", "message.sent"})
 
 

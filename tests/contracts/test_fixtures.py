@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +16,9 @@ from relay.contracts.fixtures import Fixture, choose, compare, fixture_of, pair_
 from relay.contracts.shapes import differences, merged, shape_of
 from tests.contracts.payloads import every_payload
 from tests.properties import json_values, quick
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RECEIVED = Pair("message.received", "2026-02-03")
 
@@ -107,3 +110,10 @@ def test_recording_of_any_payloads_leaves_no_difference(payloads: list[dict[str,
 )
 def test_differences_between_payloads(before: Any, now: Any, expected: list[str]) -> None:
     assert told(before, now) == expected
+
+
+def test_name_of_a_file_is_never_too_long(tmp_path: Path) -> None:
+    fixture = fixture_of(Pair("../" + "x." * 126, "9" * 5000), b'{"event_type": "x"}')
+    assert fixture is not None
+    (tmp_path / fixture.name).write_text(fixture.text)
+    assert [each.name for each in tmp_path.iterdir()] == [fixture.name]

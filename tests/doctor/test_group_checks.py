@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from relay.core.config.relay_toml import parse_config
 from relay.doctor.finding import State
@@ -10,6 +11,9 @@ from relay.doctor.group_checks import examine_groups
 from relay.store.driver.client import WORKER_TIMEOUT, Redis, open_redis
 from relay.store.state.unread import NOT_READ_AFTER_MS
 from tests.support import KEYS
+
+if TYPE_CHECKING:
+    from relay.core.config.relay_toml import RelayConfig
 
 CONFIG = parse_config('[[topics]]\nname = "support"\nevents = ["*"]\n')
 STREAM = KEYS.topic("support")
@@ -50,3 +54,23 @@ async def test_dead_letters_and_ghost_streams_are_findings(redis: Redis, redis_u
         [*_, last] = await examine_groups(viewer, CONFIG, "viewer", time.time())
     await redis.acl_deluser("viewer")
     assert (last.state, "ACL SETUSER viewer +scan" in last.remedy) == (State.NOT_CHECKED, True)
+
+
+async def test_group_beside_the_reader_of_an_exclusive_topic(redis: Redis) -> None:
+    exclusive = parse_config('[[topics]]\nname = "support"\nevents = ["*"]\nexclusive = true\n')
+    bot = '[[subscriptions]]\nname = "bot"\ntopic = "support"\nurl = "https://a.b"\nsecret = "env:S"\n'
+    pushed = parse_config(f'[[topics]]\nname = "support"\nevents = ["*"]\nexclusive = true\n{bot}')
+
+    async def warned(config: RelayConfig) -> list[tuple[str, str, str]]:
+        found = await examine_groups(redis, config, "default", time.time())
+        return [(each.area, each.what, each.remedy) for each in found]
+
+    await redis.xgroup_create(STREAM, "crm", id="$", mkstream=True)
+    assert await warned(exclusive) == []
+    [(area, what, remedy)] = await warned(pushed)
+    assert (area, '"bot" reads it too' in what) == ("pull group support/crm", True)
+    assert "relay groups delete support/crm" in remedy
+    await redis.xgroup_create(STREAM, "agent", id="$")
+    [(area, what, _)] = await warned(exclusive)
+    assert (area, '"agent" reads it too' in what) == ("pull group support/crm", True)
+    assert await warned(CONFIG) == []

@@ -11,13 +11,16 @@ from linq.types import MessageReceivedWebhookEvent, MessageSentWebhookEvent
 from pydantic_core import from_json
 
 from relay.core.errors import LinqApiError
+from relay.core.event import Dialect, VerifiedWebhook
 from relay.gaps.run import Asked, NothingToCompare
+from relay.linq.api.history import LinqHistory, Page
 from relay.store.driver.client import ask
 from relay.store.gaps.message_index import MessageIndex
 from relay.store.gaps.walk_record import Mode, WalkState
 from tests.gaps.stage import HOUR_MS, messages_in, stage_of, webhook_of
 from tests.sandbox.running import LINE, LINES
 from tests.support import KEYS
+from tests.workers.conftest import accept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,3 +215,59 @@ async def test_two_backfills_at_once_put_back_once(stage: Stage) -> None:
     results = await asyncio.gather(stage.walk(), stage.walk(), return_exceptions=True)
     assert any(not isinstance(result, BaseException) for result in results)
     assert messages_in(await stage.routed()) == sorted(scenario.message_id for _, scenario in made)
+
+
+async def test_another_line_cannot_hide_or_take_a_message(stage: Stage) -> None:
+    made = stage.outage(messages=6, chats=2)
+    forger = next(line for line in LINES if all(scenario.line != line for _, scenario in made[:1]))
+    kind, scenario = made[0]
+    body = webhook_of(kind, scenario).body
+    await accept(stage.redis, VerifiedWebhook("forged-1", kind, Dialect.V3, "forged-1", forger, body))
+    await stage.routed()
+    walk = await stage.walk()
+    assert (walk.missing, walk.put) == (6, 6)
+    await accept(stage.redis, VerifiedWebhook("forged-2", kind, Dialect.V3, "forged-2", forger, body))
+    entries = await stage.routed()
+    own = [(entry["message"], entry["line"]) for entry in entries if entry.get("source") == "backfill"]
+    assert sorted(own) == sorted((scenario.message_id, scenario.line) for _, scenario in made)
+
+
+async def test_chats_of_other_lines_are_left_out(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = stage.outage(messages=12, chats=4)
+    listed = LinqHistory.chats
+
+    async def every_chat(self: LinqHistory, _: str, cursor: str | None = None) -> Page:
+        pages = [await listed(self, each, None) for each in LINES]
+        return Page([row for page in pages for row in page.rows], None) if cursor is None else pages[0]
+
+    monkeypatch.setattr(LinqHistory, "chats", every_chat)
+    walk = await stage.walk()
+    assert walk.put == 12
+    found = [(entry["message"], entry["line"]) for entry in await stage.routed()]
+    assert sorted(found) == sorted((scenario.message_id, scenario.line) for _, scenario in made)
+
+
+HOSTILE: tuple[Any, ...] = (0, 1.5, True, [], {}, [1], "\ud83d", 10**400, [{"handle": []}], {"handle": "\ud800"})
+
+
+async def test_an_odd_message_does_not_stop_the_others(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = stage.outage(messages=30, chats=2)
+    listed = LinqHistory.messages
+    fields = ("parts", "delivery_status", "sent_at", "service", "from_handle", "from", "effect", "reply_to")
+    odd = [{name: value} for name in fields for value in HOSTILE]
+    odd += [{"from_handle": None, "from": "\ud83d"}, {"parts": [{"type": "text", "value": "cut in two: \ud83d"}]}]
+
+    async def messages(self: LinqHistory, chat_id: str, cursor: str | None = None) -> Page | None:
+        page = await listed(self, chat_id, cursor)
+        if page is None or cursor is not None or not page.rows:
+            return page
+        copies = [{**page.rows[0], "id": f"odd-{number}", **each} for number, each in enumerate(odd)]
+        return Page([*copies, *page.rows], page.cursor)
+
+    monkeypatch.setattr(LinqHistory, "messages", messages)
+    walk = await stage.walk()
+    assert walk.state is WalkState.DONE
+    assert walk.unreadable == 2  # in either chat the sender that is no text
+    got = {entry["message"]: entry for entry in await stage.routed()}
+    assert {scenario.message_id for _, scenario in made} <= got.keys()
+    assert "\\ud83d" in got[f"odd-{len(odd) - 1}"]["body"]

@@ -21,6 +21,7 @@ from relay.process.timings import Timings
 from relay.sandbox.app import Emission
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
+from tests.bootstrap.bench import LINES_ONLY
 from tests.forked.process import start_python
 from tests.sandbox.running import ANY_PORT, API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import KEYS
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.background, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
-RULES = '[[topics]]\nname = "all"\nevents = ["message.*"]\n'
+RULES = f'{LINES_ONLY}[[topics]]\nname = "all"\nevents = ["message.*"]\n'
 
 
 @asynccontextmanager

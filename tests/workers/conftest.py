@@ -132,6 +132,9 @@ async def accept(redis: Redis, *webhooks: VerifiedWebhook) -> None:
         await asyncio.gather(*map(acceptor.accept, webhooks))
 
 
+_ENDING = 15.0  # seconds
+
+
 @asynccontextmanager
 async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None) -> AsyncIterator[Lease]:
     """Run a router, a new one if none is given."""
@@ -143,7 +146,8 @@ async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None)
             yield lease
         finally:
             stop.set()
-            await task
+            async with asyncio.timeout(_ENDING):  # it waits for a Redis that a failed test has left dead
+                await task
 
 
 async def topic(redis: Redis, name: str) -> list[dict[str, str]]:

@@ -88,5 +88,10 @@ class LinqReactions:
         for event in events:
             if event.entry > self._logged:
                 level, fields = notice_of(event, key, heals=self._rules.current.config.linq.heal)
-                getattr(log, level)("linq.event", **fields)
+                if level == "error":
+                    log.error("linq.event", **fields)
+                elif level == "warning":
+                    log.warning("linq.event", **fields)
+                else:
+                    log.info("linq.event", **fields)
                 self._logged = event.entry

@@ -16,7 +16,7 @@ from relay.core.errors import Unparsable
 from relay.core.event import Dialect, Event
 from relay.linq.payloads.decode import decode
 from relay.linq.payloads.envelope import read_envelope
-from relay.linq.payloads.event_types import REACTED_TO
+from relay.linq.payloads.event_types import REACTED_TO, is_of_lines
 from relay.process.telemetry.context import trace_id_of
 from relay.store.inbox import quarantine
 from relay.store.inbox.chat_lines import Sighting
@@ -63,13 +63,16 @@ async def decode_batch(entries: Sequence[InboxEntry], chats: ChatLines, token: s
 def account_events_in(
     entries: Sequence[InboxEntry], events: Sequence[Event | Undecodable], now_ms: int
 ) -> list[AccountEvent]:
-    """Return the events of a decoded batch that the relay itself reacts to (`bootstrap.reactions`)."""
+    """Return the events of a decoded batch that the relay itself reacts to (`bootstrap.reactions`).
+
+    Of what the secret of a line verified, only types count that a line's subscription has.
+    """
     if REACTED_TO.isdisjoint([event.type for event in events]):  # nearly always
         return []
     return [
         account_event_of(read_envelope(entry.body), now_ms)
         for entry, event in zip(entries, events, strict=True)
-        if event.type in REACTED_TO and entry.dialect is Dialect.V3
+        if event.type in REACTED_TO and entry.dialect is Dialect.V3 and (entry.line is None or is_of_lines(event.type))
     ]
 
 

@@ -30,14 +30,21 @@ log = structlog.get_logger()
 async def record_line_changes(
     redis: Redis, entries: Sequence[InboxEntry], events: Sequence[Event | Undecodable]
 ) -> None:
-    """Record the changes that a batch tells; without effect, and without a command, if it tells none."""
+    """Record the changes that a batch tells; without effect, and without a command, if it tells none.
+
+    An event that the secret of one line verified tells nothing of another one.
+    """
     telling = [
         (entry, event)
         for entry, event in zip(entries, events, strict=True)
         if isinstance(event, Event) and event.type in LINE_CHANGES
     ]
-    changes = [line_change_of(event, entry.body, _ms(entry.at)) for entry, event in telling]
-    found = [change for change in changes if change is not None]
+    changes = [(entry, line_change_of(event, entry.body, _ms(entry.at))) for entry, event in telling]
+    found = [
+        change._replace(account=entry.account)
+        for entry, change in changes
+        if change is not None and entry.line in {None, change.line}
+    ]
     if not found:
         return
     key = LineKeys(redis).facts

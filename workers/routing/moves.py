@@ -29,7 +29,7 @@ def move_of(
         try:
             topics, message, key = index.match(event, entry.body, facts), event.fields.message, b""
             if message and event.type in indexed and entry.dialect is Dialect.V3:
-                key = message_key(event.type, message)
+                key = message_key(event.type, event.line, message)
             if not topics:
                 return Move(entry.entry, topics, (event.type,), len(entry.body), message=key)
             fields = fields_of(event, entry.at, entry.webhook_id, entry.body, _via(entry, event))

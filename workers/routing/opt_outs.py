@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from relay.store.inbox.inbox import InboxEntry
     from workers.routing.decoder import Undecodable
 
-_SPACE = rb"(?:\\[nrt]|\\u00[aA]0|\xc2\xa0|\s)*"
+# What can be white space, and more: what it lets through is parsed. Longer texts are no keywords (`payloads.opt_out`).
+_SPACE = rb"(?:\\[nrtf]|\\u[0-9a-fA-F]{4}|[\x80-\xff\s]){0,1024}"
 _WORD = re.compile(
     rb'\s*:\s*"' + _SPACE + rb"(?i:stop|stopall|unsubscribe|cancel|end|quit|start|unstop)" + _SPACE + b'"'
 )
@@ -35,6 +36,7 @@ _PART, _TEXT = b'"value"', b'"text"'
 """Names of the fields that have a text: in the parts of a message, and in v2."""
 
 _RECEIVED = "message.received"
+_MAX_HANDLE = 254  # characters of an e-mail address (RFC 5321)
 
 log = structlog.get_logger()
 
@@ -85,9 +87,9 @@ def _has_word(body: bytes, name: bytes) -> bool:
 def _change(line: str, event: Event, entry: InboxEntry) -> OptOutChange | None:
     content = BodyContent(entry.body)
     kind, handle = content.opt_out, content.sender
-    if kind is None or handle is None:
+    if kind is None or handle is None or len(handle) > _MAX_HANDLE:
         return None
     data = content.body["data"]
     accepted = int(entry.at) if entry.at.isdigit() else 0
     sent = unix_ms(data.get("sent_at")) or unix_ms(data.get("received_at")) or unix_ms(event.created_at) or accepted
-    return OptOutChange(line, handle, kind, min(sent, accepted) if accepted else sent)
+    return OptOutChange(line, handle, kind, max(min(sent, accepted) if accepted else sent, 0))

@@ -24,7 +24,7 @@ export async function consume(handle) {
   const redis = createClient({ url, socket, disableOfflineQueue: true });
   await redis.on("error", (error) => console.error(`Redis: ${error.message}`)).connect();
   const group = groupOf(redis, topic, name, member, claimAfter);
-  let [stopped, savedAt, sent] = [null, 0, []]; // `sent`: acknowledgements, several of which are on their way
+  let [stopped, savedAt] = [null, 0];
 
   async function deliver({ id, message }, before) {
     const deliveries = Math.min(before + 1, maxDeliveries);
@@ -37,13 +37,12 @@ export async function consume(handle) {
     group.current = null;
     const reason = error instanceof Rejected ? "rejected" : deliveries >= maxDeliveries && "max_deliveries";
     if (error) console.error(`${id}, delivery ${deliveries}: ${reason || "comes again"}: ${error.message}`);
-    if (!error) sent.push(group.acknowledge(id).catch((failure) => failure));
+    if (!error) await group.acknowledge(id);
     else if (reason) await group.bury(id, message, reason, error.message.slice(0, 500), deliveries);
     if (Date.now() - savedAt > 1000) await group.savePlace().then(() => (savedAt = Date.now()));
   }
 
   async function work() {
-    for (const answer of await Promise.all(sent.splice(0))) if (answer instanceof Error) throw answer;
     const again = await group.takeOver();
     if (again) return deliver(again.event, again.before);
     for (const event of await group.readNew(10, 500)) if (!stopped) await deliver(event, 0);

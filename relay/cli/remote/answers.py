@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
 from relay.core.event import Freshness
+from relay.services.deliveries.shadow_report import Difference, Missing, ShadowReport, Side, Speed
 from relay.services.deliveries.stored_subscriptions.sending import SentTest
 from relay.services.deliveries.subscription_states import State, SubscriptionState
 from relay.services.topics.history.neighbours import Neighbour, Neighbours
@@ -162,6 +163,41 @@ def state_of(state: Json) -> SubscriptionState:
         is_exact=state["is_exact"],
         shadow_of=state["shadow_of"],
     )
+
+
+def shadow_report_of(report: Json) -> ShadowReport:
+    """Return a shadow compared with its original."""
+    found = {name: value for name, value in report.items() if name not in {"since", "agreement"}}
+    differences = tuple(
+        Difference(
+            event=each["event"],
+            type=each["type"],
+            at_ms=_at(each["at"]),
+            differs=tuple(each["differs"]),
+            original=_side(each["original"]),
+            shadow=_side(each["shadow"]),
+        )
+        for each in report["differences"]
+    )
+    missing = tuple(
+        Missing(each["event"], each["type"], _at(each["at"]), each["missing_in"], each["why"])
+        for each in report["missing"]
+    )
+    return ShadowReport(
+        **{
+            **found,
+            "since_ms": ms_of(report["since"]),
+            "original_speed": Speed(**report["original_speed"]),
+            "shadow_speed": Speed(**report["shadow_speed"]),
+            "differences": differences,
+            "missing": missing,
+        }
+    )
+
+
+def _side(side: Json) -> Side:
+    given = {**side, "outcome": Outcome(side["outcome"]), "at_ms": _at(side["at"])}
+    return Side(**{name: given[name] for name in Side._fields})
 
 
 def sent_of(sent: Json) -> SentTest:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from relay.cli.remote.access import Access
     from relay.cli.remote.client import Api
     from relay.core.event_filter import EventFilter
+    from relay.services.deliveries.shadow_report import ShadowReport
     from relay.services.deliveries.stored_subscriptions import SentTest
     from relay.services.deliveries.subscriptions import SubscriptionState
     from relay.services.topics.events import EventQuery, EventStory
@@ -87,6 +88,17 @@ async def life(access: Access, message_id: str, cursor: str | None, seconds: flo
                     return found
                 assert cursor is not None  # noqa: S101  an answer without anything has it
                 raise NotFoundYet(message_id, cursor, int(cursor.partition("-")[0]), "event of message")
+
+
+async def shadow(access: Access, name: str, since_ms: float | None, limit: int) -> ShadowReport:
+    """Return a shadow compared with its original.
+
+    Raises:
+        ApiError: the API refuses, there is no such subscription, or it is no shadow.
+    """
+    async with open_api(access) as api:
+        wanted = {"since": _when(since_ms), "limit": limit}
+        return answers.shadow_report_of(await api.get(f"/subscriptions/{quote(name, safe='')}/shadow-report", wanted))
 
 
 async def search(

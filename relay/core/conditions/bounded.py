@@ -37,6 +37,13 @@ MAX_DEPTH = 64
 """Nodes of an expression within one another."""
 _CONTINUED = {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "flatten"}
 _EQUALITY = {"eq", "ne"}
+_LISTS = {"projection", "filter_projection", "value_projection", "multi_select_list"}
+_YIELDS = {
+    **dict.fromkeys(("abs", "avg", "ceil", "floor", "length", "sum", "to_number"), "number"),
+    **dict.fromkeys(("keys", "values"), "list"),
+    "type": "text",
+}
+"""Functions whose result is never true or false."""
 _ITEMS_A_STEP = 8  # that a function reads in the time of a step
 _CHARACTERS_A_STEP = 256
 
@@ -112,6 +119,28 @@ def _check(text: str, root: Node) -> None:
             raise ValueError('"!" is for the next name only, so "!a.b" is not what it seems; write !(a.b)')
         if kind == "function_expression":
             _check_arity(node)
+    _check_result(root)
+
+
+def _check_result(root: Node) -> None:
+    """Refuse an expression whose result is never true or false, whatever the body: it would match no event."""
+    while root["type"] in {"pipe", "subexpression"}:
+        root = root["children"][-1]
+    kind, name = root["type"], root.get("value")
+    if kind in _LISTS:
+        raise ValueError("its result is a list, never true or false; to ask if it has any, write length(...) > `0`")
+    if kind == "literal":
+        raise ValueError("its result is always the same; compare it with a part of the body")
+    if kind == "function_expression" and name in _YIELDS:
+        raise ValueError(f"{name}() yields a {_YIELDS[name]}, never true or false; compare it: {_compared(name)}")
+
+
+def _compared(name: str) -> str:
+    return {
+        "keys": "length(keys(...)) > `0`",
+        "values": "length(values(...)) > `0`",
+        "type": "type(...) == 'string'",
+    }.get(name, f"{name}(...) > `0`")
 
 
 def _check_arity(node: Node) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import linq
 
 from relay.core.errors import LinqApiError
-from relay.core.json_text import parse_json
+from relay.core.json_text import parse_json, storable
 from relay.linq.api.sdk import open_sdk
 from relay.linq.api.v3 import Answer, LinqApi
 
@@ -142,14 +142,14 @@ def _rows_in(answer: Any, field: str) -> Page:
         rows = []
     if not isinstance(rows, list):
         raise TypeError(f"{field} is no list")
-    if not all(isinstance(row, dict) and isinstance(row.get("id"), str) and row["id"] for row in rows):
+    if not all(isinstance(row, dict) and storable(row.get("id")) for row in rows):
         raise ValueError(f"{field} without ids")
     return Page(rows, str(cursor) if cursor not in {None, ""} else None)
 
 
 def _with_id(answer: Any) -> dict[str, Any]:
     body = _object_in(answer)
-    if not isinstance(body["id"], str):
+    if not storable(body["id"]):
         raise TypeError("no id")
     return body
 

@@ -35,18 +35,22 @@ class LineChange(NamedTuple):
     """Its new reputation: `HEALTHY`, `AT_RISK` or `CRITICAL`; None if this event does not tell."""
     is_released: bool | None = None
     """True if Linq took the line from the account, False if it gave it; None if this event does not tell."""
+    account: str | None = None
+    """The account whose secret verified it."""
 
 
 def line_change_of(event: Event, body: bytes, accepted_ms: int) -> LineChange | None:
     """Return the change that an event of `LINE_CHANGES` tells; None if it names no line.
 
-    `accepted_ms` is the time of its acceptance, which counts if the event has no time.
+    `accepted_ms` is the time of its acceptance, which counts if the event has no time or a later one: a time in the
+    future would outlast every true event.
     """
     data = read_envelope(body).data
     line = data.get("phone_number")
     if not isinstance(line, str) or not is_line(line):
         return None
-    at = unix_ms(data.get("changed_at")) or unix_ms(event.created_at) or accepted_ms
+    told = unix_ms(data.get("changed_at")) or unix_ms(event.created_at) or accepted_ms
+    at = min(told, accepted_ms) if accepted_ms else told
     if event.type == STATUS_UPDATED:
         return LineChange(line, at, _word(data.get("new_status")), _word(data.get("new_reputation")))
     return LineChange(line, at, is_released=event.type == RELEASED)

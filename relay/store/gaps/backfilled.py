@@ -43,6 +43,7 @@ class MissingMessage:
 
     event_id: str
     event_type: str
+    line: str
     message: str
     """Id of the message."""
     body: bytes
@@ -50,12 +51,12 @@ class MissingMessage:
     @property
     def key(self) -> bytes:
         """Its key in the message index."""
-        return message_key(self.event_type, self.message)
+        return message_key(self.event_type, self.line, self.message)
 
     @property
     def field(self) -> str:
         """Its field among the backfilled messages."""
-        return f"{self.event_type}:{self.message}"
+        return f"{self.event_type}:{self.line}:{self.message}"
 
 
 @dataclass(frozen=True, slots=True)

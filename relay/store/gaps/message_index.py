@@ -6,7 +6,7 @@ together have `MAX_BYTES` at most, 32 million messages; beyond it the oldest hou
 later.
 
 A reader asks of many messages at once, by reading the strings from the hour before the oldest message on: an event can
-come hours after its message, but not before it. Two messages have the same key by chance once in 2^62.
+come hours after its message, but not before it. Two messages have the same key by chance once in 2^64.
 """
 
 from __future__ import annotations
@@ -29,21 +29,14 @@ MAX_BYTES = 256 * 2**20
 HOUR_MS = 3_600_000
 _SLACK_MS = 2 * HOUR_MS
 _PAGE = 2**20
-_UUID = 36
-_RANDOM_VERSIONS = "457"  # the last 62 bits of other UUIDs are not random
 
 
-def message_key(event_type: str, message: str) -> bytes:
-    """Return the key of a message that was received or sent; takes 0.5 us for a UUID."""
-    if len(message) == _UUID and message[14] in _RANDOM_VERSIONS:
-        try:
-            last, node = message[19:23], message[24:]
-            key = bytes.fromhex(last + node if event_type == "message.received" else node + last)
-        except ValueError:
-            key = b""
-        if len(key) == KEY_BYTES:
-            return key
-    return blake2b(f"{event_type} {message}".encode(), digest_size=KEY_BYTES).digest()
+def message_key(event_type: str, line: str | None, message: str) -> bytes:
+    """Return the key of a message that was received or sent on a line; takes 0.9 us.
+
+    The line is in it, since a party that has the secret of one line must not make a message of another look accepted.
+    """
+    return blake2b(f"{event_type} {line or ''} {message}".encode(), digest_size=KEY_BYTES).digest()
 
 
 def lifetime_ms(window: float) -> int:

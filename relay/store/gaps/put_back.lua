@@ -2,7 +2,8 @@
 -- KEYS: inbox, counts, arq queue, backfilled messages, message index of the hour that was read last, and of the next,
 --       progress of the walk
 -- ARGV: bytes that were read of the former, most backfilled messages, now (ms), wakeup: job id, payload, lifetime (ms),
---       API and account (`source_name`); then per message: field (`<event type>:<message id>`), key in the index, event id, event type, body
+--       API and account (`source_name`); then per message: field (`<event type>:<line>:<message id>`), key in the index,
+--       event id, event type, body
 -- Returns the numbers of those put back, put back before, and accepted meanwhile; the first is -1 if there is no room.
 --#include wake
 --#include types

@@ -81,6 +81,8 @@ class Walk:
     """Messages whose event came while the walk was on its way."""
     gone: int = 0
     """Chats that were listed and do not exist."""
+    unreadable: int = 0
+    """Missing messages of which no event can be made."""
     error: str = ""
     findings: dict[str, LineFindings] = field(default_factory=dict)
     chats_with_gaps: dict[str, str] = field(default_factory=dict)

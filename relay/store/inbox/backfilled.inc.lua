@@ -1,5 +1,5 @@
 -- The topics that have a message already, because it was backfilled or because its own event came first (`store.gaps`).
--- The field of a message is `<event type>:<message id>`. Its value begins with the hour in which it was put back, and a
+-- The field of a message is `<event type>:<line>:<message id>`. Its value begins with the hour in which it was put back, and a
 -- colon; then it is `1` while its backfill is in the inbox, the streams that got it in the form `@<stream> <stream>`, or
 -- `live` if the message's own event was routed before it.
 -- The arguments are ranges of ARGV: the streams that match an event, and its fields.
@@ -12,7 +12,7 @@ local function topics_with(backfilled, first, last, first_field, last_field)
     if not of.message or of.version == 'v2' or (of.type ~= 'message.received' and of.type ~= 'message.sent') then
         return nil
     end
-    local field = of.type .. ':' .. of.message
+    local field = of.type .. ':' .. (of.line or '') .. ':' .. of.message
     local hour, state = string.match(redis.call('HGET', backfilled, field) or '', '^(%d+:)(.*)$')
     if of.source == 'backfill' then
         local all = {}

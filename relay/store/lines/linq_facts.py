@@ -26,6 +26,7 @@ MISSING_LISTS = 3
 """Lists in a row without a line after which it counts as gone."""
 
 _LIFETIME_MS = 90 * 86_400_000  # after the last list that had the line
+_MAX_UNLISTED = 1000  # lines that only events have named
 
 
 class _Listed(BaseModel):
@@ -104,10 +105,22 @@ async def record_list(redis: Redis, lines: Sequence[ListedLine], now_ms: int, ac
 
 
 async def record_changes(redis: Redis, changes: Sequence[LineChange]) -> None:
-    """Record what events tell; an older event changes nothing. Only the router calls it."""
+    """Record what events tell; an older event changes nothing. Only the router calls it.
+
+    Of lines that no list has, only so many are recorded: an event can name any number. What an account tells of a line
+    that another account lists does not count.
+    """
     rows = await _read(redis)
     fields: dict[str, str] = {}
+    unlisted = sum(listed is None for listed, _ in rows.values())
     for change in changes:
+        if change.line not in rows:
+            if unlisted >= _MAX_UNLISTED:
+                continue
+            unlisted += 1
+        listed = rows.get(change.line, (None, None))[0]
+        if listed and listed.account != change.account:
+            continue
         told = rows.get(change.line, (None, None))[1] or _Told()
         told = told.model_copy(update=dict(_newer(told, change)))
         rows[change.line] = rows.get(change.line, (None, None))[0], told

@@ -70,7 +70,7 @@ async def test_move_goes_on_where_it_stopped(
     assert not both.changes
     assert "Both are on." in (await main_here(*MIGRATE, "--yes")).out
     assert len(both.sandbox.state.subscriptions) == len(LINES)
-    assert await states("--yes") == ("done", "next", "later", "later")  # both were on for seconds
+    assert await states() == ("done", "next", "later", "later")  # both were on for seconds
 
     later = time.time() + 7200
     monkeypatch.setattr(time, "time", lambda: later)
@@ -88,6 +88,9 @@ async def test_move_goes_on_where_it_stopped(
     before = list(both.changes)
     assert await states() == ("done", "done", "done", "next")
     assert both.changes == before
-    assert "Deleted at v2: 2." in (await main_here(*MIGRATE, "--yes")).out
+    refused = await main_here(*MIGRATE, "--yes", "--json")
+    assert (refused.code, "--json only shows the steps" in refused.err, both.changes) == (2, True, before)
+    last = await main_here(*MIGRATE, "--yes")
+    assert (last.code, "Deleted at v2: 2." in last.out) == (0, True), last.out
     assert [each.webhook_url for each in both.sandbox.state.v2_subscriptions.values()] == [FOREIGN]
     assert await states(code=0) == ("done",) * 4

@@ -135,7 +135,7 @@ def test_expression_without_a_result_costs_only_its_own_topic() -> None:
     topics = [
         topic("first"),
         topic("text", where="data.service"),
-        topic("bad", where="length(data.effect)"),
+        topic("bad", where="length(data.effect) > `0`"),
         topic("z"),
     ]
     assert TopicIndex(topics).match(event, body, facts) == ("first", "z")
@@ -143,7 +143,10 @@ def test_expression_without_a_result_costs_only_its_own_topic() -> None:
         ("text", "where has no result, since it yields a text, not true or false: data.service"),
         (
             "bad",
-            "where has no result, since length() needs string or array or object and gets null: length(data.effect)",
+            (
+                "where has no result, since length() needs string or array or object and gets null: "
+                "length(data.effect) > `0`"
+            ),
         ),
     ]
 

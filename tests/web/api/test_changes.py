@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.web.api.test_isolation import world
-from tests.web.api.world import RED
+from tests.web.api.world import RED, RULES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,3 +48,23 @@ async def test_mistakes_of_a_new_subscription_are_all_named(
         problem = await answer.json(content_type=None)
     assert answer.status == 422
     assert {error["field"] for error in problem["errors"]} == {"name", "url", "retry.0", "timeuot"}
+
+
+async def test_an_exclusive_topic_answers_409_to_a_second_one(
+    redis: Redis, redis_url: str, clock: Clock, tmp_path: Path
+) -> None:
+    draft = {"name": "second", "topic": f"{RED}-topic", "url": "http://127.0.0.1:9/second"}
+    exclusive = RULES.replace("events =", "exclusive = true\nevents =")
+    async with world(redis, redis_url, clock, tmp_path, exclusive) as (found, http):
+        answers = {}
+        for who in ("team", "operator"):
+            head = {"Authorization": f"Bearer {found.tokens[who]}"}
+            answer = await http.post("/subscriptions", json=draft, headers=head)
+            answers[who] = answer.status, (await answer.json(content_type=None))["detail"]
+        head = {"Authorization": f"Bearer {found.tokens['team']}"}
+        shadow = {"name": "next", "shadow_of": f"{RED}-hook", "url": "http://127.0.0.1:9/next"}
+        made = await http.post("/subscriptions", json=shadow, headers=head)
+    for status, detail in answers.values():
+        assert (status, f'the topic "{RED}-topic" is exclusive' in detail) == (409, True), detail
+    assert f'delivered to "{RED}-hook" already, so "second" cannot have it' in answers["team"][1]
+    assert made.status == 201

@@ -23,7 +23,7 @@ from relay.services.context import Context
 from relay.web.api.app import api_app
 from relay.web.api.operation import EVENT_STREAM, JSON_LINES, Operation
 from relay.web.api.operations import OPERATIONS
-from tests.web.api.world import BLUE, GONE, KEY, RED, RULES, World, seeded
+from tests.web.api.world import BLUE, GONE, KEY, LINES, OPTED_OUT, RED, RULES, World, seeded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,6 +42,7 @@ REQUIRED = {
     "receipts": ["1-0.1"],
     "visibility": "60s",
     "handle": "+13035550188",
+    "type": "message.received",
 }
 """Values of required fields that are no ids."""
 SPECIAL: dict[str, dict[str, Any]] = {
@@ -60,8 +61,10 @@ OPTIONAL_IDS = {"subscription", "team", "topic", "ids"}
 
 
 @asynccontextmanager
-async def world(redis: Redis, redis_url: str, clock: Clock, tmp_path: Path) -> AsyncIterator[tuple[World, Any]]:
-    """Serve the API to two teams; yield the world and a session."""
+async def world(
+    redis: Redis, redis_url: str, clock: Clock, tmp_path: Path, then: str = RULES
+) -> AsyncIterator[tuple[World, Any]]:
+    """Serve the API to two teams, with the rules `then` once they have everything; yield the world and a session."""
     rules = tmp_path / "relay.toml"
     rules.write_text(RULES)
     settings = Settings(
@@ -69,6 +72,7 @@ async def world(redis: Redis, redis_url: str, clock: Clock, tmp_path: Path) -> A
     )
     context = Context(settings, redis, Rules(settings, redis, clock), clock)
     found = await seeded(context)
+    rules.write_text(then)
     async with (
         listening(api_app(context), Listen(host="127.0.0.1", port=0)) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
@@ -129,6 +133,7 @@ async def test_nothing_of_another_team_can_be_seen_or_changed(
                 f"{operation.id} tells what exists: {text} {other}"
             )
             assert BLUE not in blurred(text, found.ids[BLUE]), operation.id
+            assert OPTED_OUT[BLUE] not in text, operation.id
             if "path" in operation.inputs:
                 assert status == (403 if operation.is_for_operators else 404), (operation.id, text)
             elif has_ids(operation):
@@ -143,13 +148,23 @@ async def test_a_team_sees_its_own(redis: Redis, redis_url: str, clock: Clock, t
             if operation in LOOKS and not operation.is_for_operators:
                 status, seen[operation.id] = await ask(http, operation, found.tokens["team that reads"], found.ids[RED])
                 assert status in {200, 409}, (operation.id, seen[operation.id])
+        report = next(operation for operation in LOOKS if operation.id == "get_shadow_report")
+        ids = found.ids[RED] | {"subscription": f"{RED}-shadow"}
+        shadow = (await ask(http, report, found.tokens["team that reads"], ids))[1]
         for operation in OPERATIONS:
             if operation.scope not in {None, Scope.READ}:
                 status, text = await ask(http, operation, found.tokens["team that reads"], found.ids[RED])
                 assert status == 403, (operation.id, text)
     for name in ("list_topics", "list_subscriptions", "list_dead_letters", "list_attempts", "list_groups"):
         assert len(json.loads(seen[name])["items"]) >= 1, name
-    assert [each["name"] for each in json.loads(seen["list_subscriptions"])["items"]] == ["red-hook", "red-stored"]
+    assert [each["name"] for each in json.loads(seen["list_subscriptions"])["items"]] == [
+        "red-hook",
+        "red-shadow",
+        "red-stored",
+    ]
+    assert [each["line"] for each in json.loads(seen["list_lines"])["items"]] == [LINES[RED]]
+    assert [each["handle"] for each in json.loads(seen["list_opt_outs"])["items"]] == [OPTED_OUT[RED]]
+    assert json.loads(shadow)["original"] == f"{RED}-hook"
     assert {each["team"] for each in json.loads(seen["list_tokens"])["items"]} == {RED}
 
 
@@ -177,5 +192,7 @@ async def test_subscriptions_come_in_pages(redis: Redis, redis_url: str, clock: 
             names += [each["name"] for each in page["items"]]
             query = {"limit": "2", "cursor": page["next"]} if page["next"] else None
         wrong = await http.get("/subscriptions", params={"cursor": "é"}, headers=headers)
-    assert names == ["blue-hook", "blue-stored", "red-hook", "red-stored", "removed-hook"]
+    assert names == [
+        *("blue-hook", "blue-shadow", "blue-stored", "red-hook", "red-shadow", "red-stored", "removed-hook")
+    ]
     assert wrong.status == 422

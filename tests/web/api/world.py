@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from relay.contracts.facts import Pair, Tally
 from relay.core.access.principal import Principal
 from relay.core.access.scopes import EVERY_SCOPE, Scope
 from relay.core.secret import new_key
 from relay.services.account.tokens import create_token, revoke_token
 from relay.services.deliveries import replays, stored_subscriptions
+from relay.store.contracts.contracts import Contracts, Known
+from relay.store.driver.client import ask
 from relay.store.lanes.lane import Lane
+from relay.store.lines.line_keys import LineKeys
 from relay.store.topics.replays import Replays, State
 from tests.building import body_of
 from tests.cli.attempting import BAD, GOOD, remember
@@ -22,12 +26,15 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
 
 KEY = new_key()
+KNOWN = Known(frozenset({"message.received"}), frozenset({"2026-02-03"}))
 RED, BLUE, GONE = "red", "blue", "gone"
 """The two teams, and one that does not exist."""
 LINES = {RED: "+16465550101", BLUE: "+16465550102"}
+OPTED_OUT = {RED: "+13035550111", BLUE: "+13035550122"}
+"""A handle that has opted out of the line of each team."""
 OPERATOR = Principal("alice@host", None, EVERY_SCOPE)
 
-RULES = "".join(
+RULES = "[linq]\nopt_outs = true\n" + "".join(
     f"""
 [[topics]]
 name = "{team}-topic"
@@ -39,6 +46,13 @@ name = "{team}-hook"
 topic = "{team}-topic"
 team = "{team}"
 url = "http://127.0.0.1:9/{team}"
+secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+[[subscriptions]]
+name = "{team}-shadow"
+shadow_of = "{team}-hook"
+compare = "body"
+url = "http://127.0.0.1:9/{team}-shadow"
 secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 [[teams]]
@@ -76,6 +90,7 @@ async def seeded(context: Context) -> World:
         "event": "00000000-0000-4000-8000-000000000000",
     }
     await _bury(context.redis, REMOVED, f"{RED}-topic", "removed-event")
+    await Contracts(context.redis).add({Pair("message.received", "2026-02-03"): Tally(1)}, KNOWN, context.now_ms)
     body = {"at": str(context.now_ms), "dialect": "v3", "line": "", "reason": "no event_id", "body": "{}"}
     entry = (await context.redis.xadd(context.redis.key.quarantine, body)).decode()  # type: ignore[arg-type]
     for ids in world.ids.values():
@@ -124,6 +139,7 @@ async def _team(context: Context, team: str) -> dict[str, Any]:
     attempt = GOOD._replace(event_id=event, topic=topic, entry=entry, chat=f"{team}-chat")
     await remember(redis, hook, attempt)
     await remember(redis, hook, BAD._replace(event_id=event, topic=topic, chat=f"{team}-chat"), f"{team} failed")
+    await ask(redis.zadd(LineKeys(redis).opt_outs(LINES[team]), {OPTED_OUT[team]: context.now_ms}))
     owner = Principal(f"{team}-owner", team, EVERY_SCOPE, frozenset({topic}), token=None)
     table = {"name": f"{team}-stored", "topic": topic, "team": team, "url": f"http://127.0.0.1:9/{team}"}
     await stored_subscriptions.create(context, owner, table)

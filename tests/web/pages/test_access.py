@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 PAGES = (
     *("/", "/topics", "/topics/messages", "/events", "/subscriptions", "/subscriptions/bot", "/subscriptions/new"),
     *(f"/lines/{LINE}", f"/lines/{LINE}/opt-outs"),
-    *("/dead", "/groups", "/replays", "/replays/new", "/lines", "/linq", "/quarantine", "/teams", "/audit"),
+    *("/dead", "/groups", "/replays", "/replays/new", "/lines", "/linq", "/quarantine"),
+    *("/contracts", "/teams", "/audit"),
 )
-OPERATORS_ONLY = {"/linq", "/quarantine"}
+OPERATORS_ONLY = {"/linq", "/quarantine", "/contracts"}
 
 
 async def test_each_page_is_shown_and_asks_to_sign_in_first(redis: Redis) -> None:

@@ -33,7 +33,7 @@ NAME = "mine"
 PAGES = (
     *("/", "/topics", "/topics/support", "/events", "/subscriptions", f"/subscriptions/{NAME}", "/dead", "/groups"),
     *("/replays", "/replays/new", "/lines", "/linq", "/quarantine", "/teams", "/audit", "/subscriptions/new"),
-    *(f"/subscriptions/{NAME}/change", "/nothing"),
+    *("/contracts", f"/subscriptions/{NAME}/change", "/nothing"),
 )
 
 

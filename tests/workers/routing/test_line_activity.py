@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from structlog.testing import capture_logs
 
 from relay.core.event import Dialect, VerifiedWebhook
 from relay.linq.api.v3 import ListedLine
+from relay.linq.payloads.line_changes import LineChange
+from relay.store.account_events import AccountEvents
 from relay.store.driver.client import ask
+from relay.store.lines import linq_facts
 from relay.store.lines.activity import Heard, read_activity, read_heard
 from relay.store.lines.line_keys import LineKeys
-from relay.store.lines.linq_facts import read_facts, record_list
+from relay.store.lines.linq_facts import read_facts, record_changes, record_list
 from relay.store.lines.rhythm import HOUR_MS
 from tests.building import LINE, OTHER_LINE, body_of, webhook_of
 from tests.support import eventually
 from tests.workers.conftest import accept, emptied, routing, topic
 
 if TYPE_CHECKING:
+    import pytest
+
     from relay.config.file import ConfigFile
     from relay.store.driver.client import Redis
 
 
-def change(event_type: str, line: str = LINE, at: str = "2026-09-14T09:15:02Z", **data: Any) -> VerifiedWebhook:
-    event_id = f"{event_type} {line} {at}".replace(" ", "-")
+def change(
+    event_type: str, line: str = LINE, at: str = "2026-09-14T09:15:02Z", url_line: str | None = None, **data: Any
+) -> VerifiedWebhook:
+    event_id = f"{event_type} {line} {at} {url_line}".replace(" ", "-")
     body = body_of(event_type, event_id, phone_number=line, changed_at=at, **data)
-    return VerifiedWebhook(event_id, event_type, Dialect.V3, event_id, None, body)
+    return VerifiedWebhook(event_id, event_type, Dialect.V3, event_id, url_line, body)
 
 
 async def route(redis: Redis, rules: ConfigFile, *webhooks: VerifiedWebhook) -> None:
@@ -91,3 +99,46 @@ async def test_what_events_tell_is_recorded_and_logged(redis: Redis, rules: Conf
     later = await read_facts(redis)
     assert later[LINE].reputation == "HEALTHY"  # the newer of both counts
     assert later[OTHER_LINE].released_ms is None
+
+
+async def test_a_lines_secret_tells_nothing_of_other_lines(redis: Redis, rules: ConfigFile) -> None:
+    kinds = ("phone_number.released", "phone_number.assigned", "phone_number.status_updated")
+    forged = [change(kind, LINE, url_line=OTHER_LINE, new_status="FLAGGED") for kind in kinds]
+    body = body_of("webhook_subscription.disabled", "disabled", webhook_subscription={"id": "s-1"})
+    forged.append(VerifiedWebhook("disabled", "webhook_subscription.disabled", Dialect.V3, "d", OTHER_LINE, body))
+    await route(redis, rules, *forged)
+    assert await read_facts(redis) == {}
+    waiting = [event.type for event in await AccountEvents(redis).waiting()]
+    assert waiting == list(kinds), "a look at Linq follows, which decides; nothing else"
+    own = change("phone_number.released", OTHER_LINE, url_line=OTHER_LINE)
+    await route(redis, rules, own, change("phone_number.assigned", LINE))
+    assert (await read_facts(redis)).keys() == {LINE, OTHER_LINE}
+
+
+async def test_an_account_tells_nothing_of_lines_of_others(redis: Redis) -> None:
+    await record_list(redis, [ListedLine(LINE)], 1_000, "live")
+    for account in (None, "test"):
+        await record_changes(redis, [LineChange(LINE, 2_000, is_released=True, account=account)])
+    assert (await read_facts(redis))[LINE].released_ms is None
+    await record_changes(redis, [LineChange(LINE, 2_000, is_released=True, account="live")])
+    assert (await read_facts(redis))[LINE].released_ms == 2_000
+
+
+async def test_a_time_in_the_future_does_not_outlast_true_events(redis: Redis, rules: ConfigFile) -> None:
+    await route(redis, rules, change("phone_number.status_updated", at="9999-01-01T00:00:00Z", new_status="FLAGGED"))
+    assert (await read_facts(redis))[LINE].is_flagged
+    later = datetime.fromtimestamp(time.time() + 1, UTC).isoformat()
+    await route(redis, rules, change("phone_number.status_updated", at=later, new_status="ACTIVE"))
+    assert not (await read_facts(redis))[LINE].is_flagged
+
+
+async def test_lines_that_only_events_name_are_bounded(
+    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linq_facts, "_MAX_UNLISTED", 3)
+    await record_list(redis, [ListedLine(LINE)], 1_000)
+    many = [change("phone_number.released", f"+1646555020{number}") for number in range(9)]
+    await route(redis, rules, *many, change("phone_number.released"))
+    facts = await read_facts(redis)
+    assert len(facts) == 4
+    assert facts[LINE].released_ms

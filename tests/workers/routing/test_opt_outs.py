@@ -84,3 +84,23 @@ async def test_overwritten_registry_stops_no_event(redis: Redis, registry: Confi
     assert len(await topic(redis, "messages")) == 1
     [suspended] = [line for line in logs if line["event"] == "opt_outs.suspended"]
     assert f"{LineKeys(redis).opted_out_lines} is a string, not a set" in suspended["error"]
+
+
+@pytest.mark.parametrize("escaped", [True, False])
+@pytest.mark.parametrize("space", ["\u3000", "\u2003", "\u2028", "\x85", "\x1c", "\f", "\xa0 \u2009"])
+async def test_any_white_space_around_a_keyword(
+    redis: Redis, registry: ConfigFile, space: str, *, escaped: bool
+) -> None:
+    stop = message("STOP", SENT["STOP"])
+    text = json.dumps(f"{space}Stop{space}", ensure_ascii=escaped).encode()
+    body = stop.body.replace(b'"STOP"', text)
+    assert text in body
+    assert len(await opted_out(redis, registry, stop._replace(body=body))) == 1
+
+
+async def test_odd_senders_and_times_of_an_opt_out(redis: Redis, registry: ConfigFile) -> None:
+    huge = message("STOP", SENT["STOP"])
+    huge = huge._replace(id="huge", body=huge.body.replace(CUSTOMER.encode(), b"+" + b"1" * 100_000))
+    assert await opted_out(redis, registry, huge) == []
+    old = message("STOP", "1900-01-01T00:00:00Z")
+    assert await opted_out(redis, registry, old) == [OptOut(CUSTOMER, 0)]

@@ -34,6 +34,7 @@ _SECTIONS = (
     Section("/lines", "Lines", "Linq"),
     Section("/linq", "Subscriptions at Linq", "Linq", for_operators=True),
     Section("/quarantine", "Quarantine", "Linq", for_operators=True),
+    Section("/contracts", "Contracts", "Linq", for_operators=True),
     Section("/teams", "Teams and tokens", "Access"),
     Section("/audit", "Audit", "Access"),
 )

@@ -1,17 +1,21 @@
-"""Linq's side: lines, webhooks in quarantine, and the subscriptions at Linq."""
+"""Linq's side: lines, webhooks in quarantine, contracts, and the subscriptions at Linq."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+from relay.contracts.facts import FACTS
 from relay.core.event_filter import EventFilter
-from relay.services.operators import lines, linq, opt_outs, quarantine
+from relay.services.operators import contracts, lines, linq, opt_outs, quarantine
 from relay.services.topics.history.view import shown_body
 from relay.web.pages.shell import fields
+from relay.web.pages.shell.formats import counted, path
 
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from relay.store.contracts.record import Sample
     from relay.web.pages.shell.page import Page
 
 _SHOWN = 4096  # characters of a body
@@ -71,3 +75,30 @@ async def change_quarantined(page: Page) -> web.StreamResponse:
     done = await quarantine.retry(page.context, page.principal, which, why)
     notice = f"{done.accepted} were accepted, {done.repeats} were repeats, {done.unreadable} still cannot be parsed."
     return page.go("/quarantine", notice)
+
+
+async def list_contracts(page: Page) -> web.StreamResponse:
+    """List event types and payload versions, those that have changed first."""
+    found = await contracts.list_contracts(page.context, page.principal)
+    found.sort(key=lambda state: not state.changes)
+    return page.show("contracts.html", contracts=found, facts=FACTS)
+
+
+async def show_contract(page: Page) -> web.StreamResponse:
+    """Show what was learned of an event type, in each payload version."""
+    name = page.named()
+    found = await contracts.get_contracts(page.context, page.principal, name)
+    shown = [(each, (("Usual payload", each.usual), ("Changed payload", each.changed))) for each in found]
+    return page.show("contract.html", name=name, found=shown, facts=FACTS, as_json=_payload)
+
+
+async def accept_contract(page: Page) -> web.StreamResponse:
+    """Accept the changes of an event type as known."""
+    name = page.named()
+    accepted = await contracts.accept_changes(page.context, page.principal, name, fields.text(page.form, "why") or "")
+    return page.go(f"/contracts/{path(name)}", f"{counted(len(accepted), 'change')} accepted.")
+
+
+def _payload(sample: Sample) -> str:
+    """Return a payload without its content as lines of JSON."""
+    return json.dumps(sample.payload, indent=2)
