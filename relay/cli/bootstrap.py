@@ -13,6 +13,7 @@ import typer
 from relay.bootstrap.both_apis import V2_ONLY, FromBoth, apply_both, plan_both, survey_both
 from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import NEEDS, needs_of, open_accounts
+from relay.bootstrap.ownership.prune import count_left_behind
 from relay.bootstrap.plan import Action, Step
 from relay.bootstrap.reconcile import AppliedStep
 from relay.bootstrap.status import KINDS, Status, differences, statuses
@@ -28,6 +29,7 @@ from relay.cli.bootstrap_view import (
     reporter,
     say_notes,
     say_waiting,
+    status_hints,
     step_summary,
 )
 from relay.cli.command import command, commands
@@ -165,19 +167,18 @@ def rotate(
 def status(*, view: View) -> None:
     """Show the subscription of each line, and that of v2; exit code 1 if anything is wrong."""
     rows, found, surveys, old_key = run(_status())
-    errors = surveys.troubles
     if view.json:
         shown = [{**asdict(row), "is_ok": row.is_ok} for row in rows]
-        about = {"errors": errors, "notes": surveys.notes, "old_key": asdict(old_key)}
+        about = {"errors": surveys.troubles, "notes": surveys.notes, "old_key": asdict(old_key)}
         print_json({"subscriptions": shown, "differences": found, **about})
     else:
         print_status(rows, view)
         summary = ", ".join(f"{count} {kind}" for kind, count in found.items() if count)
-        hint = "; relay bootstrap plan shows what is extra" if found["extra"] else ""
-        say(summary + hint or ("" if errors else "Everything is in order."))
+        hints = status_hints(has_extra=found["extra"] > 0, left=count_left_behind(surveys.found, time.time()))
+        say("; ".join(filter(None, (summary, *hints))) or ("" if surveys.troubles else "Everything is in order."))
         print_old_key(old_key)
     say_notes(note for note in surveys.notes if note == V2_ONLY)  # the others are rows
-    end_on(errors)
+    end_on(surveys.troubles)
     if any(count for kind, count in found.items() if kind != "foreign"):
         raise typer.Exit(1)
 
@@ -235,8 +236,8 @@ async def _rotate(
         async with open_accounts(settings, redis, config, only=only) as accounts:
             overlap = config.linq.rotate_overlap if overlap is None else overlap
             asked = await _lines_by_account(accounts, lines) if lines and len(accounts) > 1 else None
-            what = ", ".join(lines) if lines else "every line"
-            await record(redis, "bootstrap rotate", f"{what} of account {only}" if only else what)
+            what = (", ".join(lines) if lines else "every line") + (f" of account {only}" if only else "")
+            await record(redis, "bootstrap rotate", what)
             results: FromBoth[AppliedStep] = FromBoth([], [])
             for each in accounts:
                 own = lines if asked is None else asked[each.name]

@@ -151,3 +151,9 @@ def step_summary(step: Step) -> dict[str, Any]:
         "reason": step.reason,
         "retire_at": step.retire_at,
     }
+
+
+def status_hints(*, has_extra: bool, left: int) -> list[str]:
+    """Return the commands that show more; `left` is the number of subscriptions that are left behind."""
+    extra = ["relay bootstrap plan shows what is extra"] if has_extra else []
+    return [*extra, "relay bootstrap prune shows what a former RELAY_PUBLIC_URL left"] if left else extra

@@ -12,6 +12,7 @@ from relay.bootstrap.both_apis import (
     survey_both,
     without_v2_events,
 )
+from relay.bootstrap.ownership.prune import count_left_behind
 from relay.bootstrap.status import statuses
 from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.store.keyring.last_seen import last_events
@@ -40,6 +41,10 @@ async def examine_linq(settings: Settings, redis: Redis, config: RelayConfig, no
     rows = [row for survey in surveys.found for row in statuses(survey, last_seen, now, config.linq.silent_after)]
     bad = [problem(AREA, error, "fix the cause, then run: relay bootstrap status") for error in surveys.troubles]
     bad += [_finding(row) for row in rows if not row.is_ok]
+    if left := count_left_behind(surveys.found, now):
+        bad.append(
+            warning(AREA, f"{left} subscriptions of a former RELAY_PUBLIC_URL are left", "relay bootstrap prune")
+        )
     if is_v2_only(settings, config):
         bad.append(warning(AREA, V2_ONLY, "set LINQ_API_V3_API_KEY, unless the account has only v2"))
     for name in without_v2_events(settings, config):

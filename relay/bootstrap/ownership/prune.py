@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.bootstrap.plan import Action, Step
+from relay.bootstrap.survey import Survey
 from relay.linq.target_urls import fault_of_url, our_target, target_anywhere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from relay.bootstrap.factory import Account
     from relay.bootstrap.reconcile import AppliedStep
-    from relay.bootstrap.survey import Survey
+    from relay.bootstrap.status import Surveyed
 
 
 def left_behind(survey: Survey, now: float) -> list[Step]:
@@ -46,6 +47,11 @@ def left_behind(survey: Survey, now: float) -> list[Step]:
             reason += ", kept: the line has no other subscription; run relay bootstrap apply first"
         steps.append(Step(action, line, generation, reason, url, subscription.id, account=desired.account))
     return steps
+
+
+def count_left_behind(surveys: Iterable[Surveyed], now: float) -> int:
+    """Return the number of subscriptions that are left behind at the v3 API; `now` is Unix seconds. Pure."""
+    return sum(len(left_behind(survey, now)) for survey in surveys if isinstance(survey, Survey))
 
 
 async def plan_prune(account: Account) -> list[Step]:

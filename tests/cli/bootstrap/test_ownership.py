@@ -52,6 +52,8 @@ async def test_prune_shows_what_it_would_delete_and_asks(sandbox: RunningSandbox
     early = await main_here("bootstrap", "prune", "--yes", **moved)
     assert (early.code, early.out.count("run relay bootstrap apply first")) == (0, 3)
     assert (await main_here("bootstrap", "apply", **moved)).code == 0
+    hinted = (await main_here("bootstrap", "status", **moved)).out, (await main_here("doctor", **moved)).out
+    assert ["relay bootstrap prune" in each for each in hinted] == [True, True]
     sandbox.calls.clear()
     asked = await main_here("bootstrap", "prune", **moved)
     assert (asked.code, asked.out.count("its secret is stored here"), "--yes" in asked.err) == (2, 0, True)
