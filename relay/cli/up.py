@@ -159,5 +159,6 @@ async def _apply(settings: Settings, redis: Redis, config: RelayConfig, timings:
         log.error("bootstrap.failed", error=trouble, again_in_s=timings.bootstrap_retry)
     failed = [done for done in results.found if done.error]
     counts = Counter(done.step.action.value for done in results.found if not done.error)
-    log.info("bootstrap.applied", **counts, failed=len(failed))
+    if results.found or not results.troubles:
+        log.info("bootstrap.applied", **counts, failed=len(failed))
     return not failed and not results.troubles
