@@ -80,7 +80,14 @@ def show(event_type: TypeArgument, *, view: View) -> None:
         say(f"If this is known and dealt with: relay contracts accept {event_type}")
 
 
-@command(app, examples=("relay contracts accept message.received --why 'our handler reads both'",), view=("json",))
+@command(
+    app,
+    examples=(
+        "relay contracts accept message.received --why 'our handler reads both'",
+        "relay contracts accept message.edited --json",
+    ),
+    view=("json",),
+)
 def accept(event_type: TypeArgument, *, why: WhyOption = "", view: View) -> None:
     """Accept the changes of an event type as known; facts that were lost are learned anew."""
     accepted = run(_accept(load_settings(), event_type, why))

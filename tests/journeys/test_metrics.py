@@ -39,6 +39,11 @@ NOT_THERE = {
     "relay_pull_group_dead_letters",
     "relay_pull_group_oldest_unread_age_seconds",
     "relay_pull_group_idle_seconds",
+    "relay_subscription_shadow",
+    "relay_contract_changed",
+    "relay_topic_where_failed_total",
+    *("relay_line_events_usual_day", "relay_line_last_outbound_timestamp_seconds", "relay_line_opt_outs"),
+    *("relay_line_flagged", "relay_line_released"),  # as Linq's list tells, by that check, too
     "relay_linq_drift",  # the first check comes after five minutes
     "relay_linq_last_check_timestamp_seconds",
 }

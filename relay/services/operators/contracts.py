@@ -9,7 +9,7 @@ from relay.contracts.facts import FACTS
 from relay.contracts.learning import LOST, Share
 from relay.contracts.shapes import differences, shape_of
 from relay.core.access.scopes import Scope
-from relay.core.errors import NotFound
+from relay.core.errors import Hint, NotFound
 from relay.store.contracts.contracts import Contracts
 
 if TYPE_CHECKING:
@@ -99,7 +99,10 @@ async def accept_changes(context: Context, principal: Principal, event_type: str
 
 
 def _never_seen(event_type: str) -> NotFound:
-    return NotFound(f'no event of the type "{event_type}" was seen; relay contracts list shows those that were')
+    return NotFound(
+        f'no event of the type "{event_type}" was seen',
+        hint=Hint("relay contracts list shows those that were", "GET /contracts lists those that were"),
+    )
 
 
 def _state(contract: Contract) -> ContractState:

@@ -52,6 +52,18 @@ _NOT_ASKED = frozenset(
         "/subscriptions/{name}/change",
         "/quarantine/{id}",
         "/linq/now",
+        # what is learned of events that a router has seen, which these are not
+        "/messages/{message}",
+        "/messages/{id}",
+        "/lines/{line}",
+        "/lines/{name}",
+        "/lines/{line}/opt-outs",
+        "/lines/{name}/opt-outs",
+        "/contracts/{type}",
+        "/contracts/{name}",
+        # of a shadow, which needs another subscription
+        "/subscriptions/{subscription}/shadow-report",
+        "/subscriptions/{name}/shadow",
     }
 )
 
