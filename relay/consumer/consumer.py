@@ -76,6 +76,8 @@ class Consumer(ConsumerBase):
         self._connected = Connected(redis)
         super().__init__(options, self._connected.block)
         self._heartbeat: asyncio.Task[None] | None = None
+        self._is_leaving = False
+        """True once no handler of this member can be at work."""
         self._filling: Any = None
         self._claiming: Any = None
 
@@ -101,6 +103,7 @@ class Consumer(ConsumerBase):
         if error is None:
             self._settle(failed)
         self._member.stop()
+        self._is_leaving = True
         if self._heartbeat is not None:
             self._heartbeat.cancel()
             await asyncio.wait([self._heartbeat], timeout=LEAVE_TIMEOUT)
@@ -175,7 +178,7 @@ class Consumer(ConsumerBase):
 
     async def _beat(self) -> None:
         member = self._member
-        while not member.is_stopping or member.must_hand_back:  # a library may swallow the cancellation
+        while not self._is_leaving:  # a library may swallow the cancellation
             await asyncio.sleep(min(LOOK, member.reading.beat_every))
             with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # reading meets it too, and ends
                 await self._locked(member.look_after())

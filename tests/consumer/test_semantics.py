@@ -246,6 +246,31 @@ class TestRun:
         assert rest == [(str(number), 1) for number in range(2, 10)]
         assert await none_pending(redis)
 
+    async def test_stopping_member_renews_what_its_handlers_have(self, redis: Redis, redis_url: str) -> None:
+        await feed(redis, "slow")
+        began, may_end = asyncio.Event(), asyncio.Event()
+        idle_ms = 0
+
+        async def handle(_: Event) -> None:
+            began.set()
+            await may_end.wait()
+
+        async def is_renewed() -> bool:
+            nonlocal idle_ms
+            [row] = await redis.xpending_range(STREAM, "g", "-", "+", 1)
+            before, idle_ms = idle_ms, int(row["time_since_delivered"])
+            return idle_ms < before
+
+        async with consume(redis_url, topic="support", group="g", claim_after=0.6) as events:
+            running = asyncio.create_task(events.run(handle))
+            await began.wait()
+            events.stop()
+            for _ in range(4):
+                await eventually(is_renewed, timeout=5)
+            may_end.set()
+            await running
+        assert await none_pending(redis)
+
     async def test_cancelled_run_finishes_what_is_begun(self, redis: Redis, redis_url: str) -> None:
         await feed(redis, *map(str, range(6)))
         began, may_end = asyncio.Event(), asyncio.Event()
