@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from .options import EXPLICIT
@@ -61,24 +60,14 @@ class ConsumerBase:
     def _take(self) -> Event | None:
         """Settle the current event; make the next one the current one and return it, if it was read ahead.
 
-        All that happens between two events of a batch is here, in one function, as it must be cheap: calls for its
-        parts would cost a tenth of an event.
+        It has to be cheap: it is all that happens between two events of a batch.
         """
-        reading = self._reading
         if self._current:
-            if self._is_settling and (entry := self._current[0].entry) in reading.held:
-                reading.done.append(entry)
+            if self._is_settling and (entry := self._current[0].entry) in self._reading.held:
+                self._reading.done.append(entry)
             self._current = ()
-        if monotonic() > reading.quick_until:
-            return None
-        try:
-            event = reading.buffer.popleft()
-        except IndexError:
-            return None
-        reading.held[event.entry] = event
-        event.began = True
-        self._current = (event,)
-        return event
+        event = self._reading.take()
+        return None if event is None else self._begin(event)
 
     def _begin(self, event: Event) -> Event:
         """Make an event the current one."""

@@ -63,7 +63,7 @@ class Reading:
         self._prefetch = Prefetch(options.prefetch)
         self._looked_at = self._claimed_at = self.acked_at = float("-inf")
         self.renewed_at = self._began_at = time.monotonic()
-        self.quick_until = float("-inf")
+        self._quick_until = float("-inf")
         """Time until which the next event can be given out with nothing else to do."""
         self.is_stopped = False
 
@@ -77,7 +77,7 @@ class Reading:
 
         It has to be cheap: it is all that happens between two events of a batch.
         """
-        return None if time.monotonic() > self.quick_until else self.pop()
+        return None if time.monotonic() > self._quick_until else self.pop()
 
     def pop(self) -> Event | None:
         """Return the next event of those that were read ahead."""
@@ -90,7 +90,7 @@ class Reading:
 
     def stop(self) -> None:
         """Give out no more events without a look at whether the member stops."""
-        self.is_stopped, self.quick_until = True, float("-inf")
+        self.is_stopped, self._quick_until = True, float("-inf")
 
     @property
     def must_renew(self) -> bool:
@@ -138,7 +138,7 @@ class Reading:
         self.acked_at = now if acked else self.acked_at
         self.renewed_at = now if renewed else self.renewed_at
         if not self.is_stopped:
-            self.quick_until = min(self.acked_at + ACK_EVERY, self.renewed_at + self._trusted)
+            self._quick_until = min(self.acked_at + ACK_EVERY, self.renewed_at + self._trusted)
 
     def _resync(self) -> None:
         self._due.clear()
