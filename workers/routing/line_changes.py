@@ -39,7 +39,7 @@ async def record_line_changes(
         for entry, event in zip(entries, events, strict=True)
         if isinstance(event, Event) and event.type in LINE_CHANGES
     ]
-    changes = [(entry, line_change_of(event, entry.body, _ms(entry.at))) for entry, event in telling]
+    changes = [(entry, line_change_of(event, entry.body, entry.at_ms)) for entry, event in telling]
     found = [
         change._replace(account=entry.account)
         for entry, change in changes
@@ -53,7 +53,3 @@ async def record_line_changes(
     for change in found:
         write = log.warning if change.is_released or change.status == "FLAGGED" else log.info
         write("line.changed", **change._asdict())
-
-
-def _ms(at: bytes) -> int:
-    return int(at) if at.isdigit() else 0

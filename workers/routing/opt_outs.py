@@ -90,6 +90,6 @@ def _change(line: str, event: Event, entry: InboxEntry) -> OptOutChange | None:
     if kind is None or handle is None or len(handle) > _MAX_HANDLE:
         return None
     data = content.body["data"]
-    accepted = int(entry.at) if entry.at.isdigit() else 0
+    accepted = entry.at_ms
     sent = unix_ms(data.get("sent_at")) or unix_ms(data.get("received_at")) or unix_ms(event.created_at) or accepted
     return OptOutChange(line, handle, kind, max(min(sent, accepted) if accepted else sent, 0))

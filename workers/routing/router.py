@@ -227,8 +227,7 @@ class Router:
         indexed, facts = self._indexed, self._facts
         moves = [move_of(entry, event, index, indexed, facts) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
-        at = entries[-1].at
-        tally = Tally(int(at) if at.isdigit() else round(began * 1000), count_lines([event for event, _ in of_linq]))
+        tally = Tally(entries[-1].at_ms or round(began * 1000), count_lines([event for event, _ in of_linq]))
         batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, tally, unreadable)
         if self._spans is None:
             return batch

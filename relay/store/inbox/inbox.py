@@ -62,6 +62,11 @@ class InboxEntry(NamedTuple):
     source: bytes = b""
     """`backfill` for an event that the relay has made of a message at Linq; empty for a webhook that Linq signed."""
 
+    @property
+    def at_ms(self) -> int:
+        """Time of acceptance, Unix milliseconds; 0 if another client has written something else."""
+        return int(self.at) if self.at.isdigit() else 0
+
 
 class Move(NamedTuple):
     """The destination of an inbox entry: topics, none, or the quarantine."""

@@ -16,7 +16,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relay.core.event import Event
 from relay.store.driver.client import REDIS_ERRORS, ask, ask_together
 from relay.store.isolation import Isolation, WrongType, checking_types
 from relay.store.lines.line_keys import LineKeys
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.client import Pipeline
 
+    from relay.core.event import Event
     from relay.store.driver.client import Redis
 
 KEPT_WEEKS = 9
@@ -60,9 +60,9 @@ class Tally:
     counts: LineCounts
 
 
-def count_lines(events: Iterable[object]) -> LineCounts:
-    """Count the events by line and direction; others are none."""
-    return Counter([(event.line, event.fields.direction) for event in events if type(event) is Event])
+def count_lines(events: Iterable[Event]) -> LineCounts:
+    """Count the events by line and direction."""
+    return Counter([(event.line, event.fields.direction) for event in events])
 
 
 class ActivityCounter:
