@@ -53,6 +53,11 @@ def moment(ms: float) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
+def optional_moment(ms: float | None) -> datetime | None:
+    """Return Unix milliseconds as a time; None if there is none."""
+    return None if ms is None else moment(ms)
+
+
 def _moment(value: Any) -> Any:
     return moment(value) if isinstance(value, int | float) else value
 

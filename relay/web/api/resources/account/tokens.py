@@ -9,7 +9,18 @@ from pydantic import Field
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
 from relay.services.account import tokens
-from relay.web.api.models import DurationText, Input, Moment, Output, Page, Paging, Reason, Why, moment, part_of
+from relay.web.api.models import (
+    DurationText,
+    Input,
+    Moment,
+    Output,
+    Page,
+    Paging,
+    Reason,
+    Why,
+    optional_moment,
+    part_of,
+)
 from relay.web.api.operation import Call, Tag, operation
 
 if TYPE_CHECKING:
@@ -145,7 +156,7 @@ def _with_text(made: NewToken) -> TokenWithText:
     return TokenWithText(
         token=Token.model_validate(made.token),
         text=made.text,
-        former_until=None if made.former_until_ms is None else moment(made.former_until_ms),
+        former_until=optional_moment(made.former_until_ms),
     )
 
 

@@ -10,7 +10,7 @@ from relay.core.delivery.outcome import Outcome
 from relay.services.deliveries import attempts
 from relay.store.lanes.attempt_record import ShapeWord
 from relay.web.api.filters import AttemptCriteria
-from relay.web.api.models import Moment, Output, Page, Paging, moment
+from relay.web.api.models import Moment, Output, Page, Paging, moment, optional_moment
 from relay.web.api.operation import Call, Tag, operation
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def attempt_of(found: FoundAttempt) -> Attempt:
         outcome=attempt.outcome,
         status=attempt.status,
         detail=found.detail,
-        next=None if attempt.due_ms is None else moment(attempt.due_ms),
+        next=optional_moment(attempt.due_ms),
         dead=attempt.dead,
         is_probe=attempt.is_probe,
         is_replay=attempt.is_replay and not attempt.is_test,

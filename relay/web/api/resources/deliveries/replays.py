@@ -12,7 +12,19 @@ from relay.core.event_filter import EventFilter
 from relay.services.deliveries import replays
 from relay.store.topics.replays import State
 from relay.web.api.filters import Period
-from relay.web.api.models import Input, Moment, Output, Page, Paging, Reason, Why, moment, ms_of, part_of
+from relay.web.api.models import (
+    Input,
+    Moment,
+    Output,
+    Page,
+    Paging,
+    Reason,
+    Why,
+    moment,
+    ms_of,
+    optional_moment,
+    part_of,
+)
 from relay.web.api.operation import Call, Tag, operation
 
 if TYPE_CHECKING:
@@ -112,8 +124,8 @@ async def preview_replay(call: Call, body: ReplayRequest) -> Preview:
     return Preview(
         events=survey.events,
         matching=survey.matching,
-        first=None if survey.first_ms is None else moment(survey.first_ms),
-        last=None if survey.last_ms is None else moment(survey.last_ms),
+        first=optional_moment(survey.first_ms),
+        last=optional_moment(survey.last_ms),
         is_cut=found.is_cut,
     )
 
@@ -164,7 +176,7 @@ def _shown(found: Found, *, waits: bool) -> Replay:
         events=found.events,
         sent=found.sent,
         started=moment(found.started_ms),
-        ended=None if found.ended_ms is None else moment(found.ended_ms),
+        ended=optional_moment(found.ended_ms),
     )
 
 

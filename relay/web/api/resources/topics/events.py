@@ -13,7 +13,7 @@ from relay.services.topics.history import resend, search, story
 from relay.services.topics.history.push import Range
 from relay.services.topics.history.search import EventQuery
 from relay.web.api.filters import HandleText, LineText, Period, Text
-from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, moment, ms_of
+from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, ms_of, optional_moment
 from relay.web.api.operation import Call, Tag, operation
 from relay.web.api.resources.topics.story import Event, Story, event_of, story_of
 
@@ -106,7 +106,7 @@ async def search_events(call: Call, query: EventSearch) -> EventPage:
     return EventPage(
         items=[event_of(event) for event in found.events],
         next=found.cursor,
-        searched_to=None if reached is None else moment(reached),
+        searched_to=optional_moment(reached),
         searched=found.entries,
     )
 

@@ -8,7 +8,7 @@ from relay.core.access.scopes import Scope
 from relay.services.topics.life import life
 from relay.services.topics.life.summary import MessageState
 from relay.web.api.filters import Text
-from relay.web.api.models import Input, Moment, Output, moment
+from relay.web.api.models import Input, Moment, Output, moment, optional_moment
 from relay.web.api.operation import Call, Tag, operation
 from relay.web.api.resources.topics.events import CursorText
 from relay.web.api.resources.topics.story import Place
@@ -126,14 +126,14 @@ def answer_of(found: Life) -> MessageLife:
         chat=facts.chat,
         reply_to=facts.reply_to,
         trace=facts.trace,
-        sent=_moment(facts.sent_ms),
-        delivered=_moment(facts.delivered_ms),
-        read=_moment(facts.read_ms),
+        sent=optional_moment(facts.sent_ms),
+        delivered=optional_moment(facts.delivered_ms),
+        read=optional_moment(facts.read_ms),
         steps=[_step(step) for step in found.steps],
         untaken=list(found.untaken),
         notes=list(found.notes),
         cursor=found.cursor,
-        searched_to=_moment(found.searched_to_ms),
+        searched_to=optional_moment(found.searched_to_ms),
     )
 
 
@@ -151,10 +151,6 @@ def _step(step: Step) -> LifeStep:
         places=[Place.model_validate(place) for place in step.places],
         has=None if step.has is None else [StepHas(name=each.name, state=each.state) for each in step.has],
     )
-
-
-def _moment(ms: int | None) -> Moment | None:
-    return None if ms is None else moment(ms)
 
 
 OPERATIONS = (get_message,)

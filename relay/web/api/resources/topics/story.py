@@ -10,7 +10,7 @@ from relay.core.event import Freshness
 from relay.services.topics.history.pull import PullState
 from relay.services.topics.history.push import PushState
 from relay.store.topics.record import Proof
-from relay.web.api.models import Moment, Output, moment
+from relay.web.api.models import Moment, Output, moment, optional_moment
 from relay.web.api.resources.deliveries.attempts import Attempt, attempt_of
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _push(part: PushPart) -> PushPartOfStory:
         topic=part.topic,
         state=part.state,
         attempts=[attempt_of(found) for found in part.attempts],
-        next=None if part.due_ms is None else moment(part.due_ms),
+        next=optional_moment(part.due_ms),
         dead=None if part.dead is None else DeadPart.model_validate(part.dead),
         replays=part.replays,
         replayed=part.replayed,
