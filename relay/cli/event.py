@@ -11,12 +11,11 @@ from relay.cli.event_view import print_story, story_summary
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, print_json
 from relay.cli.remote.access import Access, Via
-from relay.cli.search_progress import SecondsOption, search_progress
+from relay.cli.search_progress import CursorOption, SecondsOption, continued_by, search_progress
 from relay.config.load import load_settings
-from relay.core.errors import NotFound
 from relay.process.event_loop import run
 from relay.services.context import open_context
-from relay.services.topics.events import EventStory, NotFoundYet, story
+from relay.services.topics.events import EventStory, story
 
 app = commands()
 
@@ -34,9 +33,7 @@ def event(
     *,
     body: Annotated[bool, typer.Option("--body", help="Show the body, too.")] = False,
     seconds: SecondsOption = 10.0,
-    cursor: Annotated[
-        str | None, typer.Option(metavar="CURSOR", help="Continue a search that ended early, as its message says.")
-    ] = None,
+    cursor: CursorOption = None,
     via: Via,
     view: View,
 ) -> None:
@@ -53,7 +50,7 @@ def event(
 
 
 async def _story(access: Access | None, event_id: str, cursor: str | None, seconds: float, view: View) -> EventStory:
-    try:
+    with continued_by(f"event {event_id}", f'event "{event_id}"', view):
         if access is not None:
             from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
 
@@ -63,8 +60,3 @@ async def _story(access: Access | None, event_id: str, cursor: str | None, secon
                 return await story(
                     context, cli_principal(), event_id, cursor, seconds=seconds or None, progress=progress
                 )
-    except NotFoundYet as error:
-        raise NotFound(
-            f'no event "{event_id}" was routed since {view.time(error.searched_to_ms)}; '
-            f"to search further back: relay event {event_id} --cursor {error.cursor}"
-        ) from None

@@ -11,12 +11,10 @@ from relay.cli.message_view import life_summary, print_life
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, print_json
 from relay.cli.remote.access import Via
-from relay.cli.search_progress import SecondsOption, search_progress
+from relay.cli.search_progress import CursorOption, SecondsOption, continued_by, search_progress
 from relay.config.load import load_settings
-from relay.core.errors import NotFound
 from relay.process.event_loop import run
 from relay.services.context import open_context
-from relay.services.topics.history.find import NotFoundYet
 from relay.services.topics.life.life import life_of
 
 if TYPE_CHECKING:
@@ -38,9 +36,7 @@ def message(
     message_id: Annotated[str, typer.Argument(metavar="ID", help="Linq's message id.")],
     *,
     seconds: SecondsOption = 10.0,
-    cursor: Annotated[
-        str | None, typer.Option(metavar="CURSOR", help="Continue a search that ended early, as its message says.")
-    ] = None,
+    cursor: CursorOption = None,
     via: Via,
     view: View,
 ) -> None:
@@ -56,7 +52,7 @@ def message(
 
 
 async def _life(access: Access | None, message_id: str, cursor: str | None, seconds: float, view: View) -> Life:
-    try:
+    with continued_by(f"message {message_id}", f'event of message "{message_id}"', view):
         if access is not None:
             from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
 
@@ -66,8 +62,3 @@ async def _life(access: Access | None, message_id: str, cursor: str | None, seco
                 return await life_of(
                     context, cli_principal(), message_id, cursor, seconds=seconds or None, progress=progress
                 )
-    except NotFoundYet as error:
-        raise NotFound(
-            f'no event of message "{message_id}" was routed since {view.time(error.searched_to_ms)}; '
-            f"to search further back: relay message {message_id} --cursor {error.cursor}"
-        ) from None
