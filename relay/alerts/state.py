@@ -66,7 +66,7 @@ async def save(redis: Redis, token: str, alerts: dict[str, Alert], messages: Seq
     Raises:
         LeaseLost: another worker holds the lease.
     """
-    lease = redis.key.lease(LEASE)
+    lease = redis.key.lease(redis.key.job_id(LEASE))
     async with redis.pipeline(transaction=True) as pipe:
         await pipe.watch(lease)
         held_by: Any = await pipe.get(lease)

@@ -253,9 +253,23 @@ class Keyspace(FixedKeys):
         """Return the key of the answers that are kept for a team, `team:<team>`, or an operator's `token:<token>`."""
         return f"{self.prefix}:idempotencies:{holder}"
 
+    def job_id(self, name: str) -> str:
+        """Return the id of the arq job of that name: below our prefix, since arq's keys are shared by its users."""
+        return f"{self.prefix}:{name}"
+
     def lease(self, job_id: str) -> str:
-        """Return the key of the lease on a drain job."""
+        """Return the key of the lease on a job."""
         return f"{self.prefix}:lease:{job_id}"
+
+    def arq_lock(self, job_id: str) -> str:
+        """Return the key of arq's own lock on a job.
+
+        Raises:
+            ValueError: the id is not below our prefix, so the key would belong to every relay in this Redis.
+        """
+        if not job_id.startswith(f"{self.prefix}:"):
+            raise ValueError(f"the job id {job_id!r} must begin with {self.prefix}:")
+        return ARQ_LOCK_PREFIX + job_id
 
 
 def push_group(subscription: str) -> str:

@@ -60,25 +60,25 @@ def _payload(function: str, *arguments: int) -> bytes:
 @cache
 def route(key: Keyspace) -> WakeUp:
     """Return the wake-up of the router. There is only one, so that a topic keeps the order of acceptance."""
-    return WakeUp(f"{key.prefix}:route", _payload("route"), key.queue)
+    return WakeUp(key.job_id("route"), _payload("route"), key.queue)
 
 
 @cache
 def replay(key: Keyspace) -> WakeUp:
     """Return the wake-up of the replayer, which advances all replays."""
-    return WakeUp(f"{key.prefix}:replay", _payload("replay"), key.slow_queue)
+    return WakeUp(key.job_id("replay"), _payload("replay"), key.slow_queue)
 
 
 @cache
 def react(key: Keyspace) -> WakeUp:
     """Return the wake-up of the reaction to account events of Linq's."""
-    return WakeUp(f"{key.prefix}:react", _payload("react"), key.slow_queue)
+    return WakeUp(key.job_id("react"), _payload("react"), key.slow_queue)
 
 
 @cache
 def deliver(key: Keyspace, partition: int) -> WakeUp:
     """Return the wake-up of one partition's deliver job."""
-    return WakeUp(f"{key.prefix}:deliver:{partition}", _payload("deliver", partition), key.queue)
+    return WakeUp(key.job_id(f"deliver:{partition}"), _payload("deliver", partition), key.queue)
 
 
 def partition_of_job(key: Keyspace, job_id: str) -> int | None:

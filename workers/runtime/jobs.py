@@ -23,7 +23,7 @@ from workers.maintenance.backfiller import LEASE as BACKFILL_LEASE
 from workers.runtime.parts import job_of, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from relay.store.driver.lease import Lease
 
@@ -78,20 +78,23 @@ async def trim(ctx: Context) -> None:
 
 async def alert(ctx: Context) -> None:
     """Look for problems, and send webhooks about them, unless another worker is still at it."""
-    parts = parts_of(ctx)
-    if not parts.alerting.is_on:
-        return
-    with suppress(LeaseTaken, LeaseLost):
-        async with acquire_lease(parts.redis, ALERTS_LEASE, parts.replicas, parts.timings) as lease:
-            await _unless_redis_fails("alerting", parts.alerting.run(lease))
+    alerting = parts_of(ctx).alerting
+    if alerting.is_on:
+        await _unless_taken(ctx, ALERTS_LEASE, lambda lease: _unless_redis_fails("alerting", alerting.run(lease)))
 
 
 async def backfill(ctx: Context) -> None:
     """Put back what an outage has lost, unless another worker is at it."""
+    backfiller = parts_of(ctx).backfiller
+    await _unless_taken(ctx, BACKFILL_LEASE, lambda _: _unless_redis_fails("backfilling", backfiller.check()))
+
+
+async def _unless_taken(ctx: Context, name: str, work: Callable[[Lease], Awaitable[None]]) -> None:
+    """Run `work` with the lease of that name, unless another worker has taken it."""
     parts = parts_of(ctx)
     with suppress(LeaseTaken, LeaseLost):
-        async with acquire_lease(parts.redis, BACKFILL_LEASE, parts.replicas, parts.timings):
-            await _unless_redis_fails("backfilling", parts.backfiller.check())
+        async with acquire_lease(parts.redis, parts.redis.key.job_id(name), parts.replicas, parts.timings) as lease:
+            await work(lease)
 
 
 @asynccontextmanager

@@ -113,9 +113,8 @@ async def _work_until_stopped(pool: ArqRedis, parts: WorkerParts, arq: list[Work
 def _work(parts: WorkerParts, arq: list[Worker]) -> list[str]:
     """Return the work in hand, in words: the deliveries in flight and the jobs that run."""
     deliveries = [f"{count} in flight to {name}" for name, count in parts.partition_worker.in_flight().items()]
-    jobs = [
-        job_id.removeprefix("relay:") for worker in arq for job_id in worker.tasks if not worker.tasks[job_id].done()
-    ]
+    prefix = parts.redis.key.job_id("")
+    jobs = [job_id.removeprefix(prefix) for worker in arq for job_id in worker.tasks if not worker.tasks[job_id].done()]
     return [*deliveries, *jobs]
 
 
@@ -232,7 +231,7 @@ class _Worker(Worker):
     alone, so that two relays in one Redis would take each other's.
     """
 
-    key_prefix: str
+    keys: Keyspace
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start the jobs of `job_ids` that are not running here; called at every poll."""
@@ -246,7 +245,7 @@ class _Worker(Worker):
             if job.next_run is None and job.run_at_startup:
                 job.next_run = n
             if job.next_run is not None:
-                job.job_id = f"{self.key_prefix}:{job.name}:{to_unix_ms(job.next_run)}"
+                job.job_id = self.keys.job_id(f"{job.name}:{to_unix_ms(job.next_run)}")
         await super().run_cron(n, delay, num_windows)
 
 
@@ -268,6 +267,6 @@ def _worker(queue: Queue, pool: ArqRedis, parts: WorkerParts) -> Worker:
         job_deserializer=from_json,
         expires_extra_ms=wakeups.LIFETIME_MS,
     )
-    worker.key_prefix = parts.redis.key.prefix
+    worker.keys = parts.redis.key
     worker.in_progress_timeout_s = parts.timings.arq_lock
     return worker

@@ -21,7 +21,6 @@ import structlog
 
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS, Timings
-from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.replication import NotReplicated, Replication
 from relay.store.driver.scripts import Script
@@ -63,7 +62,7 @@ class Lease:
     async def renew(self, redis: Redis) -> bool:
         """Acquire or renew it; return False if another worker holds it."""
         began = asyncio.get_running_loop().time()
-        redis_keys = [redis.key.lease(self._job_id), keys.ARQ_LOCK_PREFIX + self._job_id]
+        redis_keys = [redis.key.lease(self._job_id), redis.key.arq_lock(self._job_id)]
         arguments: list[str | int] = [self.token, *self._lengths_ms]
         try:
             is_acquired: bool = await _renew(redis, redis_keys, arguments, self._replication) == 1

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.process.timings import Timings
-from relay.store import keys
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
-from relay.store.driver.lease import LeaseTaken, acquire_lease
+from relay.store.driver.lease import Lease, LeaseTaken, acquire_lease
 from tests.sentinels import sentinels
 from tests.support import KEYS, eventually
 
@@ -33,7 +32,7 @@ async def test_one_holder_at_a_time(redis: Redis) -> None:
 
 async def test_lease_and_arq_lock_end_soon_after_the_last_renewal(redis: Redis) -> None:
     async with acquire_lease(redis, JOB):
-        ours, arqs = await redis.pttl(KEYS.lease(JOB)), await redis.pttl(keys.ARQ_LOCK_PREFIX + JOB)
+        ours, arqs = await redis.pttl(KEYS.lease(JOB)), await redis.pttl(KEYS.arq_lock(JOB))
         assert 0 < ours <= 5000
         assert ours < arqs <= 6000
     assert not await redis.exists(KEYS.lease(JOB))
@@ -86,3 +85,8 @@ async def test_lease_is_not_sure_without_replica_confirmation(tmp_path: Path) ->
             assert not lease.lost.is_set()
             topology.start(replica)
             await eventually(lambda: lease.is_sure)
+
+
+async def test_a_lease_of_a_job_without_our_prefix_is_refused(redis: Redis) -> None:
+    with pytest.raises(ValueError, match=r"the job id 'backfill' must begin with relay:"):
+        await Lease("backfill").renew(redis)

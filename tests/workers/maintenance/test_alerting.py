@@ -17,6 +17,7 @@ from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.lease import Lease, acquire_lease
 from tests.building import SECRET
 from tests.certificates import Authority, tls_server
+from tests.support import KEYS
 from workers.maintenance.alerting import Alerting
 from workers.runtime.jobs import alert
 from workers.runtime.parts import context_of, worker_parts
@@ -41,7 +42,7 @@ class Worker:
 
     async def run(self) -> None:
         """Run the job once."""
-        async with acquire_lease(self._redis, state.LEASE) as lease:
+        async with acquire_lease(self._redis, KEYS.job_id(state.LEASE)) as lease:
             await self._alerting.run(lease)
 
 
@@ -111,7 +112,7 @@ async def test_several_workers_and_a_restart_tell_a_problem_once(
     for _ in range(3):  # each with a state of its own, as after a restart
         await Worker(redis, rules, clock).run()
     assert len(told(sink)) == 1
-    stale = Lease(state.LEASE)
+    stale = Lease(KEYS.job_id(state.LEASE))
     with pytest.raises(LeaseLost):
         await Alerting(redis, ConfigFile(rules), clock).run(stale)
     assert len(told(sink)) == 1
@@ -202,8 +203,8 @@ async def test_job_sends_unless_another_worker_is_at_it(redis: Redis, redis_url:
     await quarantine(redis)
     settings = Settings(redis_url=redis_url, relay_config=rules)
     async with worker_parts(settings) as parts:
-        context = context_of(parts) | {"job_id": "cron:alert"}
-        async with acquire_lease(redis, state.LEASE):
+        context = context_of(parts) | {"job_id": KEYS.job_id("alert")}
+        async with acquire_lease(redis, KEYS.job_id(state.LEASE)):
             await alert(context)
         assert not sink.received
         await alert(context)

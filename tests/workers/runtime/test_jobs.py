@@ -7,11 +7,11 @@ from structlog.testing import capture_logs
 
 from relay.config.settings import Settings
 from relay.store import keys, wakeups
-from tests.building import webhook_of
+from tests.building import SECRET, webhook_of
 from tests.support import KEYS
 from tests.workers.conftest import accept
 from workers.maintenance.retention import Retention
-from workers.runtime.jobs import sweep, trim
+from workers.runtime.jobs import alert, backfill, sweep, trim
 from workers.runtime.parts import context_of, worker_parts
 
 if TYPE_CHECKING:
@@ -45,5 +45,18 @@ async def test_trimming_is_deferred_when_redis_is_away(
     monkeypatch.setattr(Retention, "trim", fail)
     async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
         with capture_logs() as logs:
-            await trim({**context_of(parts), "job_id": "trim"})
+            await trim({**context_of(parts), "job_id": KEYS.job_id("trim")})
     assert [(line["event"], line["what"], line["error"]) for line in logs] == [("job.deferred", "trimming", "gone")]
+
+
+async def test_what_only_one_worker_does_is_locked_below_our_prefix(
+    redis: Redis, redis_url: str, rules_file: Path
+) -> None:
+    rules_file.write_text(
+        f'{rules_file.read_text()}\n[alerts]\nurl = "http://127.0.0.1:9/alerts"\nsecret = "{SECRET.text}"\n'
+    )
+    async with worker_parts(Settings(redis_url=redis_url, relay_key_prefix="acme", relay_config=rules_file)) as parts:
+        for job in alert, backfill:
+            await job(context_of(parts))
+    locks = {key.decode() async for key in redis.scan_iter("*arq:in-progress:*")}
+    assert locks == {"arq:in-progress:acme:alerts", "arq:in-progress:acme:backfill"}

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 import workers.runtime.runner
 from relay.core.event_filter import EventFilter
 from relay.process.timings import Timings
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replays, State
@@ -130,7 +130,7 @@ async def test_deferred_wakeup_makes_a_retry_on_time(
 async def test_job_waits_for_a_lease_that_is_taken(redis: Redis, settings: Settings, sink: Sink) -> None:
     timings = replace(TIMINGS, lease=1.0, lease_renew=0.2, arq_lock=1.2)
     async with acquire_lease(redis, wakeups.route(KEYS).job_id, timings=timings):
-        await redis.delete(keys.ARQ_LOCK_PREFIX + wakeups.route(KEYS).job_id)
+        await redis.delete(KEYS.arq_lock(wakeups.route(KEYS).job_id))
         async with worker(settings):
             await accept(redis, webhook_of())
             await asyncio.sleep(0.3)
@@ -198,7 +198,7 @@ async def test_slow_jobs_do_not_delay_events(
     monkeypatch.setattr(Retention, "trim", never_ends)
     async with worker(settings, replace(TIMINGS, stop=0.1)) as parts:
         for n in range(40):
-            await wakeups.wake(redis, WakeUp(f"trim:{n}", TRIM, KEYS.slow_queue))
+            await wakeups.wake(redis, WakeUp(f"relay:trim:{n}", TRIM, KEYS.slow_queue))
         (slow,) = [make_queue(parts) for make_queue in QUEUES if make_queue(parts).name == KEYS.slow_queue]
         await eventually(lambda: begun == slow.max_jobs)
         await accept(redis, webhook_of())
@@ -211,7 +211,7 @@ async def test_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeyp
 
     async def takes_long(_: Retention) -> None:
         runs.append(1)
-        lock = keys.ARQ_LOCK_PREFIX + "trim:1"
+        lock = KEYS.arq_lock("relay:trim:1")
         await redis.pexpire(lock, 100)
 
         async def renewed() -> bool:
@@ -223,7 +223,7 @@ async def test_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeyp
 
     monkeypatch.setattr(Retention, "trim", takes_long)
     async with worker(settings, replace(TIMINGS, lease_renew=0.01)):
-        await wakeups.wake(redis, WakeUp("trim:1", TRIM, KEYS.slow_queue))
+        await wakeups.wake(redis, WakeUp("relay:trim:1", TRIM, KEYS.slow_queue))
         await eventually(lambda: runs == [1, 2])
 
 
