@@ -130,12 +130,12 @@ class ConfigFile:
         """
         self._path = path
         self._poll_interval = poll_interval
-        self._files = [path]
+        self._last_seen: dict[Path, object] = {path: None}
+        """The state of every file that the rules come from, from before it was read."""
         self._fingerprint = ""
         self._loaded_at = 0.0
         self._refusal: Refusal | None = None
         self.current: Loaded = self._load()
-        self._last_seen = self._signature()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -152,16 +152,12 @@ class ConfigFile:
 
     def check(self) -> None:
         """Reload the file if it has changed since it was read."""
-        before = self._signature()
-        if before == self._last_seen:
+        if self._signatures() == self._last_seen:
             return
         try:
             self.reload()
         except Exception:  # any error: the watch must go on, so that the next change is read
             log.exception("config.error", file=str(self._path))
-        # A file that was written during the reload differs from its state before, and is read again.
-        after = self._signature()
-        self._last_seen = {file: before.get(file, after[file]) for file in after}
 
     def reload(self) -> None:
         """Reload the file. An invalid file is logged and refused; the former rules stay in force."""
@@ -201,8 +197,11 @@ class ConfigFile:
         }
 
     def _load(self) -> Loaded:
+        # Each file is looked at before it is read: what is written from then on is a change that the next check sees.
+        self._last_seen = self._signatures()
         text = _read(self._path)
-        self._files = [self._path, *files_in(text, self._path)]  # before parsing: a refused version is watched too
+        others = {file: _signature(file) for file in files_in(text, self._path)}
+        self._last_seen = {self._path: self._last_seen[self._path], **others}  # a refused version is watched too
         loaded = _load(text, self._path)
         self._fingerprint = sha256(text.encode()).hexdigest()[:_FINGERPRINT_LENGTH]
         self._loaded_at = time.time()
@@ -215,14 +214,14 @@ class ConfigFile:
                 )
         return loaded
 
-    def _signature(self) -> dict[Path, object]:
-        """Return a value that changes when one of the files is written or replaced."""
-        signature: dict[Path, object] = {}
-        for file in self._files:
-            try:
-                status = file.stat()
-            except OSError:
-                signature[file] = None
-            else:
-                signature[file] = (status.st_mtime_ns, status.st_size, status.st_ino)
-        return signature
+    def _signatures(self) -> dict[Path, object]:
+        return {file: _signature(file) for file in self._last_seen}
+
+
+def _signature(file: Path) -> object:
+    """Return a value that changes when the file is written or replaced."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,6 @@ from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -182,6 +182,29 @@ async def test_secret_created_after_the_rules_is_picked_up(path: Path) -> None:
         assert secrets_of(file.current) == {"bot": SECRET}
 
 
+@pytest.mark.parametrize("name", ["relay.toml", "bot.key"])
+def test_change_right_after_the_read_is_picked_up(path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    files = {path: subscription("bot", "file:bot.key") + TOPIC, path.parent / "bot.key": OTHER_SECRET.text}
+    path.write_text(TOPIC + subscription("bot", "file:bot.key"))
+    (path.parent / "bot.key").write_text(SECRET.text)
+    changed = path.parent / name
+    read = Path.read_text
+
+    def read_before_it_changes(file: Path, *arguments: Any, **options: Any) -> str:
+        text = read(file, *arguments, **options)
+        if file == changed:
+            monkeypatch.undo()
+            file.write_text(files[file])
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read_before_it_changes)
+    file = ConfigFile(path)
+    with capture_logs() as logs:
+        file.check()
+        file.check()
+    assert [line["event"] for line in logs] == ["config.reloaded"]
+
+
 @pytest.mark.usefixtures("fast_polling")
 async def test_change_causes_a_single_reload(path: Path) -> None:
     path.write_text(TOPIC)
@@ -190,7 +213,8 @@ async def test_change_causes_a_single_reload(path: Path) -> None:
         with capture_logs() as logs:
             path.write_text(TOPIC + subscription("bot", "file:bot.key"))
             await eventually(lambda: "bot" in secrets_of(file.current))
-            await eventually(lambda: file._last_seen == file._signature())
+            for _ in range(3):
+                file.check()
         assert [line["event"] for line in logs] == ["config.reloaded"]
 
 
