@@ -174,7 +174,8 @@ def _without_members(group: GroupRecord) -> Iterator[tuple[float, float]]:
     """Yield the spans in which no member was there: a life is, from the first event that it begins to its end."""
     ends = {release.life: release.at for release in reversed(group.releases)}
     lives: dict[int, tuple[float, float]] = {}
-    for item in sorted([*group.begun, *group.ended], key=lambda event: event.at):
+    events: list[Begun | Ended] = [*group.begun, *group.ended]
+    for item in sorted(events, key=lambda event: event.at):
         began, _ = lives.get(item.life, (item.at, 0.0))
         lives[item.life] = began, max(item.at, ends.get(item.life, inf))
     until = inf
