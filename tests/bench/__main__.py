@@ -28,29 +28,26 @@ from tests.bench.against import NotMeasured, measure_in_turns, other_side, this_
 from tests.bench.charts import draw
 from tests.bench.comparison import WIDTH, compare, read_results
 from tests.bench.parts import PARTS
+from tests.bench.processes import surroundings
 from tests.bench.scale import FULL, SHORT
 from tests.bench.sheet import RELAY, Sheet
 
 if TYPE_CHECKING:
     from tests.bench.comparison import Comparison
-    from tests.bench.scale import Scale
+from tests.bench.scale import Scale
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure or compare the parts that the command line names; return the exit code."""
     parser = _parser()
-    options = parser.parse_args(arguments)
-    if unknown := [part for part in options.parts if part not in PARTS]:
-        parser.error(f"unknown part {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
-    if options.rounds is not None and options.rounds < 1:
-        parser.error("--rounds must be at least 1")
-    if options.own_bench and not options.against:
-        parser.error("--own-bench is for --against")
+    options = _options(parser, arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # the processes of a part end with us
     try:
         former = read_results(options.compare) if options.compare else None
         earlier = [read_results(path) for path in options.results or ()]
+        if not earlier:
+            print(surroundings(), file=sys.stderr)  # noqa: T201  they belong to every number
         if options.against:
             return _show_comparison(_compared_in_turns(options), as_json=options.json)
     except (ValueError, NotMeasured) as error:
@@ -86,6 +83,19 @@ def _parser() -> argparse.ArgumentParser:
     results = "take the output of --json of an earlier run instead of measuring; several are joined, the last counts"
     add("--from", type=Path, action="append", metavar="FILE", dest="results", help=results)
     return parser
+
+
+def _options(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    options = parser.parse_args(arguments)
+    if unknown := [part for part in options.parts if part not in PARTS]:
+        parser.error(f"unknown part {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
+    if options.rounds is not None and options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    if options.own_bench and not options.against:
+        parser.error("--own-bench is for --against")
+    if options.against and options.results:
+        parser.error("--against measures, and --from does not: name one")
+    return options
 
 
 def _scale(options: argparse.Namespace) -> Scale:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform
+import subprocess
 import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from relay.process.embedded_redis import server_program
 from tests.bench.load import Outcome
 from tests.forked.process import start_python
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).absolute().parents[2]  # not resolved: another revision has this folder as a link (`against`)
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_START_TIMEOUT = 60.0
+_START_TIMEOUT = 120.0
 _STOP_TIMEOUT = 10.0
 _POLL_INTERVAL = 0.01
 
@@ -66,6 +69,20 @@ def _rss(pid: int) -> float:
 def _family(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(member for child in children for member in _family(int(child)))]
+
+
+def surroundings() -> str:
+    """Return the revision of this checkout, and the versions and the machine that it is measured with."""
+    revision = _line("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "no revision"
+    server = " ".join(_line(server_program(), "--version").split()[:3])
+    return f"revision {revision}, Python {platform.python_version()}, {server}, {os.cpu_count()} CPUs"
+
+
+def _line(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603  ours
+    except OSError:
+        return ""
 
 
 @asynccontextmanager
