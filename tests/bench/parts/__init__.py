@@ -10,6 +10,7 @@ from tests.bench.parts import (
     isolation,
     latency,
     lists,
+    many,
     pull,
     push,
     redis_cost,
@@ -29,5 +30,7 @@ if TYPE_CHECKING:
 
 PARTS: dict[str, Part] = {
     module.PART: module.measure
-    for module in (accept, route, push, latency, pull, redis_cost, backlog, isolation, saturated, start, streams, lists)
+    for module in (
+        *(accept, route, push, latency, pull, redis_cost, backlog, isolation, saturated, start, streams, lists, many),
+    )
 }
