@@ -269,13 +269,13 @@ async def stats_of(port: int) -> dict[str, Any]:
         return found
 
 
-async def finished(pending: Any, timeout: float) -> float:
+async def finished(pending: Any, timeout: float, interval: float = _POLL_INTERVAL) -> float:
     """Wait until `pending`, a coroutine function, returns 0; return the time of that in Unix seconds."""
     deadline = time.monotonic() + timeout
     while count := await pending():
         if time.monotonic() > deadline:
             raise RuntimeError(f"{count} were still waiting after {timeout} s")
-        await asyncio.sleep(_POLL_INTERVAL)
+        await asyncio.sleep(interval)
     return time.time()
 
 

@@ -43,16 +43,25 @@ class FlowControl:
         self._saving = asyncio.Lock()
         self._bucket = TokenBucket(subscription.rate, self._now()) if subscription.rate else None
 
-    async def open(self) -> None:
-        """Load the pauses and the breaker that are stored for the lane; must be called before the first delivery."""
-        name = self._subscription.name
-        pauses = await retry_until_redis_answers("reading pauses", self._suspensions.pauses)
-        stored = await retry_until_redis_answers("reading a breaker", lambda: self._suspensions.open_breaker(name))
-        self.pause(is_paused=name in pauses)
+    @property
+    def is_normal(self) -> bool:
+        """True if its breaker is closed and not ramping."""
+        return self._breaker.state is State.CLOSED
+
+    def begin(self, stored: OpenBreaker | None, *, is_paused: bool) -> None:
+        """Continue with what is stored for the lane; this or `open` must be called before the first delivery."""
+        self.pause(is_paused=is_paused)
         if self._subscription.breaker:
             self._breaker = CircuitBreaker(
                 self._subscription.concurrency, self._session.random, stored, self._session.breaker_limits
             )
+
+    async def open(self) -> None:
+        """Read what is stored for the lane, and begin."""
+        name = self._subscription.name
+        pauses = await retry_until_redis_answers("reading pauses", self._suspensions.pauses)
+        stored = await retry_until_redis_answers("reading a breaker", lambda: self._suspensions.open_breaker(name))
+        self.begin(stored, is_paused=name in pauses)
 
     def pause(self, *, is_paused: bool) -> bool:
         """Set the operator's pause flag. Returns True if it changed whether the lane is paused."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
     from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
+    from relay.core.delivery.circuit_breaker import OpenBreaker
     from relay.metrics.worker_metrics import WorkerMetrics
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
+    from relay.store.lanes.many.read import LaneReads
     from relay.store.lanes.settler import Settler
     from workers.transport.sender import Sender
 
@@ -24,6 +26,7 @@ class Session:
 
     redis: Redis
     sender: Sender
+    reads: LaneReads
     settler: Settler
     lease: Lease
     stop: asyncio.Event
@@ -44,3 +47,14 @@ class Session:
     def is_over(self) -> bool:
         """True if no new work may be started: the process is stopping or the lease is lost."""
         return self.stop.is_set() or self.lease.lost.is_set()
+
+
+class Stored(NamedTuple):
+    """What Redis has of a lane when its worker starts."""
+
+    pending: int
+    """Deliveries that are not settled."""
+    retrying: int
+    """Those of them that wait for a retry."""
+    is_paused: bool
+    breaker: OpenBreaker | None

@@ -4,12 +4,12 @@
 
 A delivery that was read is pending in Redis until it is settled, so a worker that dies loses nothing: the next worker
 of the partition finds its deliveries (`_find_orphans`). After any error of Redis the lane is searched for orphans too
-(`resync`), and now and then its pending deliveries are counted (`check`), which finds whatever else was missed.
+(`resync`), and now and then the pending deliveries of all lanes are counted together (`counted`), which finds whatever
+else was missed.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -48,10 +48,13 @@ class Source:
         self._may_have_new = True
         self._may_have_orphans = True
         self._retrying = 0  # as of the last count, with what has changed since
+        self._must_count = False
         self._is_full = False
-        self._loop = asyncio.get_running_loop()
-        self._count_interval = session.timings.pending_count
-        self._count_at = self._loop.time() + self._count_interval
+
+    def begin(self, pending: int, retrying: int) -> None:
+        """Take note of what was pending before the first read, and how much of it waits for a retry."""
+        self._may_have_orphans = pending > 0
+        self._retrying = retrying
 
     def wake(self) -> None:
         """Read new events at the next call of `next`."""
@@ -72,18 +75,36 @@ class Source:
         return bool(self._orphans or self._may_have_new or self._may_have_orphans)
 
     @property
-    def counts_in(self) -> float:
-        """Seconds until `check` counts again."""
-        return self._count_at - self._loop.time()
+    def is_at_rest(self) -> bool:
+        """True if it has nothing in hand, and no retry waits."""
+        return not self._in_hand and self.next_due is None and not self.may_have_more and not self._must_count
+
+    @property
+    def in_hand(self) -> int:
+        """The number of deliveries that were read, and are neither settled nor wait for a retry."""
+        return len(self._in_hand)
+
+    def counted(self, in_redis: int, retrying: int, in_hand: int) -> bool:
+        """Take note of what Redis had in hand while `in_hand` deliveries were here.
+
+        Returns True if that was more: then the lane is searched for orphans.
+        """
+        self._retrying = retrying
+        is_unknown = in_redis > max(in_hand, len(self._in_hand))
+        self._may_have_orphans |= is_unknown
+        return is_unknown
+
+    def count(self) -> None:
+        """Count what is pending at the next call of `check`."""
+        self._must_count = True
 
     async def check(self) -> None:
-        """Count the pending deliveries now and then; if there are more than are in hand, search for orphans."""
-        if self.counts_in > 0:
+        """Count what is pending, if it must."""
+        if not self._must_count:
             return
-        self._count_at = self._loop.time() + self._count_interval
-        if await self._retry("counting pending deliveries", self._lane.in_hand) > len(self._in_hand):
-            self._may_have_orphans = True
-        self._retrying = await self._retry("counting retries", self._lane.retrying)
+        self._must_count = False
+        in_redis = await self._retry("counting pending deliveries", self._lane.in_hand)
+        self.counted(in_redis, await self._retry("counting retries", self._lane.retrying), 0)
 
     @property
     def _has_room(self) -> bool:
@@ -138,8 +159,8 @@ class Source:
         if not self._may_have_new or not self._has_room:
             return []
         self._may_have_new = False
-        token = self._session.lease.token
-        new = await self._retry("reading a lane", lambda: self._lane.read_new(_READ, token, capacity), self.resync)
+        reads = self._session.reads
+        new = await self._retry("reading a lane", lambda: reads.read_new(self._lane, _READ, capacity), self.resync)
         self._may_have_new |= len(new) >= min(_READ, capacity)
         if not self._in_hand.isdisjoint(delivery.ref for delivery in new):  # a repaired lane returns to its checkpoint
             new = [delivery for delivery in new if delivery.ref not in self._in_hand]

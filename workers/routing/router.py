@@ -16,7 +16,6 @@ decoded is quarantined in the same commit; it never blocks its batch.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,8 +33,9 @@ from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.gaps.message_index import INDEXED, begin_index, lifetime_ms
 from relay.store.inbox.chat_lines import ChatLines
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, NotPrepared, Permit, compile_feeds, parts_of
-from relay.store.isolation import Isolation, checking_types
-from relay.store.lanes.lane import Lane
+from relay.store.isolation import Isolation
+from relay.store.lanes.many.look import LanePlace
+from relay.store.lanes.many.prepare import mark_of, prepare_lanes
 from relay.store.lines.activity import ActivityCounter, Tally, count_lines
 from relay.store.topics.registry import register_topics
 from workers.routing.contract_watch import ContractWatch
@@ -152,17 +152,21 @@ class Router:
     async def _prepare(self) -> _Prepared:
         """Create the consumer group of every lane before an event is routed under the rules in force.
 
-        A lane that another client has damaged does not delay the events of all others: the sweeper tries again.
+        The mark in Redis names the lanes that exist: with the same one, nothing has to be done. A lane that another
+        client has damaged does not delay the events of all others: the sweeper tries again.
         """
-        loaded, mark = self._rules.current, secrets.token_hex(8)
+        loaded, key = self._rules.current, self._redis.key
+        places = [LanePlace(each.name, key.topic(each.topic)) for each in loaded.config.subscriptions]
+        prepared = _Prepared(loaded, compile_feeds(loaded.config, key), mark_of(places))
+        if await retry_until_redis_answers("preparing lanes", self._inbox.preparation) == prepared.mark:
+            return prepared
         names = [topic.name for topic in loaded.config.topics]
         await retry_until_redis_answers("preparing topics", lambda: register_topics(self._redis, names))
-        for subscription in loaded.config.subscriptions:
-            lane = Lane(self._redis, subscription.name, subscription.topic)
-            ensuring = retry_until_redis_answers("preparing lanes", partial(_checked, lane))
-            await self._isolation.contain("lane", lane.name, ensuring, lane.key_types)
-        await retry_until_redis_answers("preparing lanes", lambda: self._inbox.mark_prepared(mark))
-        return _Prepared(loaded, compile_feeds(loaded.config, self._redis.key), mark)
+        failed = await retry_until_redis_answers("preparing lanes", lambda: prepare_lanes(self._redis, places))
+        for name, error in failed.items():
+            await self._isolation.contain("lane", name, _raised(error), key.lane_types(name))
+        await retry_until_redis_answers("preparing lanes", lambda: self._inbox.mark_prepared(prepared.mark))
+        return prepared
 
     def _drop(self) -> None:
         """Forget the batches in hand: their entries stay in the inbox until they are routed."""
@@ -260,5 +264,5 @@ class Router:
         )
 
 
-async def _checked(lane: Lane) -> None:
-    await checking_types(lane.ensure())
+async def _raised(error: Exception) -> None:
+    raise error

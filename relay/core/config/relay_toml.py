@@ -218,8 +218,10 @@ class RelayConfig(Table):
     @cached_property
     def subscriptions_by_topic(self) -> dict[str, tuple[Subscription, ...]]:
         """Push subscriptions by the name of their topic."""
-        names = dict.fromkeys(subscription.topic for subscription in self.subscriptions)
-        return {name: tuple(s for s in self.subscriptions if s.topic == name) for name in names}
+        found: dict[str, list[Subscription]] = {}
+        for subscription in self.subscriptions:
+            found.setdefault(subscription.topic, []).append(subscription)
+        return {name: tuple(subscriptions) for name, subscriptions in found.items()}
 
 
 def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:

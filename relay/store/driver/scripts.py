@@ -63,6 +63,28 @@ class Script:
         finally:
             await redis.connection_pool.release(connection)
 
+    async def each(
+        self, redis: Redis, calls: Sequence[tuple[Sequence[Argument], Sequence[Argument]]]
+    ) -> list[Any | ResponseError]:
+        """Run the script once for each of `calls` (keys and arguments), all in one round trip.
+
+        Returns a result for each; an error of one is its result.
+        """
+        connection = await redis.connection_pool.get_connection()
+        try:
+            replies = await _exchange_all(connection, [self._command(*call) for call in calls])
+            if unknown := [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
+                commands = [self._command(*calls[at], in_full=at == unknown[0]) for at in unknown]
+                for at, reply in zip(unknown, await _exchange_all(connection, commands), strict=True):
+                    replies[at] = reply
+            return replies
+        finally:
+            await redis.connection_pool.release(connection)
+
+    def _command(self, keys: Sequence[Argument], arguments: Sequence[Argument], *, in_full: bool = False) -> Any:
+        head = (self._in_full, self._source) if in_full else (self._by_hash, self._sha)
+        return (*head, len(keys), *keys, *arguments)
+
     async def in_order(
         self,
         connection: OrderedConnection,
@@ -104,6 +126,17 @@ def _included(folder: Traversable, line: str) -> str:
 async def _exchange(connection: Connection, packed: bytes, read: Read) -> Any:
     await connection.send_packed_command(packed)
     return await read(connection)
+
+
+async def _exchange_all(connection: Connection, commands: Sequence[Any]) -> list[Any | ResponseError]:
+    await connection.send_packed_command(b"".join(map(pack_command, commands)))
+    replies: list[Any | ResponseError] = []
+    for _ in commands:
+        try:
+            replies.append(await connection.read_response())
+        except ResponseError as error:
+            replies.append(error)
+    return replies
 
 
 def _packed(command: Any, replication: Replication | None) -> bytes:

@@ -5,9 +5,9 @@ unrouted: a router that starts, or had an error from Redis, reads from the begin
 appends it to its topics in one step, skips entries that no longer exist, and refuses a worker that has lost the lease:
 each event enters each of its topics exactly once, however often it is read and committed.
 
-The lanes' groups must exist before an event is routed past them. The router that created them sets a mark
-(`mark_prepared`); a Redis that is new, lost its data or is a replica that was behind does not have the mark, and the
-script moves nothing.
+The lanes' groups must exist before an event is routed past them. The router that created them sets a mark that names
+these lanes (`mark_prepared`); a Redis that is new, lost its data or is a replica that was behind does not have the
+mark, and the script moves nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.core.errors import StoreError
 from relay.core.event import Dialect, source_of
 from relay.store import wakeups
+from relay.store.driver.client import ask
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
 from relay.store.gaps.message_index import HOUR_MS
@@ -129,8 +130,13 @@ class Inbox:
         self.holding: set[str] = set()
         """Topics of the last commit whose events are held, since their streams were overwritten (`topics.held`)."""
 
+    async def preparation(self) -> str | None:
+        """Return the mark of the lanes whose groups exist; None if there is none."""
+        mark: bytes | None = await ask(self._redis.get(self._redis.key.prepared))
+        return None if mark is None else mark.decode(errors="replace")
+
     async def mark_prepared(self, preparation: str) -> None:
-        """Record that the lanes' groups exist, under a new, unique name."""
+        """Record that the groups of lanes exist, under the name of all these lanes."""
         await _mark_prepared(self._redis, [self._redis.key.prepared], [preparation])
 
     async def read(self, count: int, after: bytes = BEGINNING, block_ms: int | None = None) -> list[InboxEntry]:

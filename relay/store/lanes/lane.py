@@ -196,6 +196,11 @@ class Lane:
                 del self._unread[stream]
         return [Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, entry, fields in rows]
 
+    @property
+    def owes_other_topics(self) -> bool:
+        """True if a topic that it has left may have unread entries."""
+        return bool(self._unread)
+
     async def orphans(self) -> list[Ref]:
         """Return the pending deliveries that do not wait for a retry: the worker that read them is gone."""
         found: list[Ref] = []
