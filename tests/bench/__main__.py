@@ -6,8 +6,8 @@
     python -m tests.bench --from FILE ...                 results of earlier runs, instead of measuring
 
 Each part measures one thing, in interleaved rounds, on a Redis of its own; every run of the relay ends with a check of
-the ledger: nothing may be lost. Nothing is pinned to a core. Without --short it takes some 20 minutes. The exit code of
-a comparison is 1 if a row is worse or missing.
+the ledger: nothing may be lost. Nothing is pinned to a core. Without --short it takes some 20 minutes. The exit code is
+1 if a part failed, or if a row of a comparison is worse or missing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import signal
 import sys
 import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,8 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure or compare the parts that the command line names; return the exit code."""
     parser = _parser()
     options = _options(parser, arguments)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # the processes of a part end with us
     try:
         former = read_results(options.compare) if options.compare else None
         earlier = [read_results(path) for path in options.results or ()]
@@ -52,16 +51,18 @@ def main(arguments: list[str] | None = None) -> int:
             return _show_comparison(_compared_in_turns(options), as_json=options.json)
     except (ValueError, NotMeasured) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    sheet = _joined(earlier, options.parts) if earlier else _measured(options, is_quiet=bool(former))
+    failures: list[str] = []
+    sheet = _joined(earlier, options.parts) if earlier else _measured(options, failures, is_quiet=bool(former))
     if options.charts:
         draw(sheet, options.charts)
     if former is not None:
         parts = {row.part for row in sheet.rows}
         former.rows = [row for row in former.rows if row.part in parts]
-        return _show_comparison(compare(former, sheet), as_json=options.json)
+        return _show_comparison(compare(former, sheet, failures=failures), as_json=options.json)
     if options.json or earlier:
         show(sheet, as_json=options.json, as_markdown=options.markdown)
-    return 0
+    sys.stderr.writelines(f"{failure}\n" for failure in failures)
+    return int(bool(failures))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,12 +105,18 @@ def _scale(options: argparse.Namespace) -> Scale:
     return replace(scale, compared=(RELAY,)) if options.relay_only else scale
 
 
-def _measured(options: argparse.Namespace, *, is_quiet: bool) -> Sheet:
+def _measured(options: argparse.Namespace, failures: list[str], *, is_quiet: bool) -> Sheet:
+    """Measure part by part; one that fails has no rows, adds to `failures`, and does not cost those of the others."""
     scale, sheet = _scale(options), Sheet()
     for name in options.parts or PARTS:
         began = time.monotonic()
         part = Sheet()
-        run(PARTS[name](scale, part))
+        try:
+            run(PARTS[name](scale, part))
+        except Exception as error:  # noqa: BLE001  a part that fails is told at the end, too
+            traceback.print_exc()
+            failures.append(f"{name} failed: {error!r}")
+            continue
         sheet.rows += part.rows
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)  # noqa: T201  it takes a while
         if not options.json and not is_quiet:
@@ -129,8 +136,8 @@ def _compared_in_turns(options: argparse.Namespace) -> Comparison:
     scale = ("--short",) if options.short else ()
     with other_side(options.against, own_bench=options.own_bench) as other:
         sides = other, this_checkout()
-        former, latter = measure_in_turns(sides, options.parts or list(PARTS), _scale(options).rounds, scale)
-    return compare(former, latter, in_turns=True)
+        turns = measure_in_turns(sides, options.parts or list(PARTS), _scale(options).rounds, scale)
+    return compare(turns.former, turns.latter, in_turns=True, failures=turns.failures)
 
 
 def _show_comparison(comparison: Comparison, *, as_json: bool) -> int:
@@ -154,4 +161,6 @@ def show(sheet: Sheet, *, as_json: bool, as_markdown: bool) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # the processes of a part end with us
     sys.exit(main())

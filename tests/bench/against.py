@@ -100,20 +100,38 @@ def _pins(lock: Path) -> set[str]:
     return {line.split()[0] for line in lock.read_text(encoding="utf-8").splitlines() if "==" in line}
 
 
-def measure_in_turns(
-    sides: tuple[Side, Side], parts: Sequence[str], rounds: int, options: Sequence[str] = ()
-) -> tuple[Sheet, Sheet]:
-    """Measure the parts on both sides; the side that goes first changes with every round."""
-    sheets = Sheet(), Sheet()
+class Turns(NamedTuple):
+    """The rows of both sides, and the reasons why parts have none or fewer rounds."""
+
+    former: Sheet
+    latter: Sheet
+    failures: list[str]
+
+
+def measure_in_turns(sides: tuple[Side, Side], parts: Sequence[str], rounds: int, options: Sequence[str] = ()) -> Turns:
+    """Measure the parts on both sides, in rounds; a part that fails on one side ends, and the next begins."""
+    turns = Turns(Sheet(), Sheet(), [])
     for part in parts:
-        for number in range(rounds):
-            for at in (0, 1) if number % 2 == 0 else (1, 0):
-                began = time.monotonic()
-                sheets[at].merge(_measured(sides[at], part, options))
-                took = time.monotonic() - began
-                progress = f"{part}, round {number + 1} of {rounds}, {sides[at].name}: {took:.0f} s"
-                print(progress, file=sys.stderr)  # noqa: T201  it takes a while
-    return sheets
+        try:
+            for number in range(rounds):
+                _measure_round(sides, turns, f"round {number + 1} of {rounds}", part, options, number % 2)
+        except NotMeasured as error:
+            turns.failures.append(str(error))
+    return turns
+
+
+def _measure_round(
+    sides: tuple[Side, Side], turns: Turns, name: str, part: str, options: Sequence[str], first: int
+) -> None:
+    """Measure a part once on each side, beginning with `first`, since the second may find the machine warmer."""
+    found = {}
+    for at in (first, 1 - first):
+        began = time.monotonic()
+        found[at] = _measured(sides[at], part, options)
+        took = time.monotonic() - began
+        print(f"{part}, {name}, {sides[at].name}: {took:.0f} s", file=sys.stderr)  # noqa: T201  it takes a while
+    turns.former.merge(found[0])
+    turns.latter.merge(found[1])
 
 
 def _measured(side: Side, part: str, options: Sequence[str]) -> Sheet:

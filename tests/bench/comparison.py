@@ -77,11 +77,13 @@ class Comparison:
     """Rows that only the former measurement has."""
     new: list[Row] = field(default_factory=list)
     """Rows that only the latter measurement has."""
+    failures: list[str] = field(default_factory=list)
+    """The reasons why parts could not be measured, or not as often as they should."""
 
     @property
     def is_worse(self) -> bool:
-        """True if a row is worse or missing."""
-        return bool(self.missing) or any(change.verdict is Verdict.WORSE for change in self.changes)
+        """True if a row is worse or missing, or a part could not be measured."""
+        return bool(self.missing or self.failures) or any(change.verdict is Verdict.WORSE for change in self.changes)
 
     def table(self) -> Table:
         """Return a table for a terminal of `WIDTH` columns."""
@@ -109,12 +111,12 @@ class Comparison:
         lines = [f"{worse} worse{unsure_too}, {same} about the same, {better} better. Ratio: above 1 is better."]
         lines += [f"only in the former measurement: {row.part}: {row.what}" for row in self.missing]
         lines += [f"only in the latter measurement: {row.part}: {row.what}" for row in self.new]
-        return lines
+        return lines + self.failures
 
 
-def compare(former: Sheet, latter: Sheet, *, in_turns: bool = False) -> Comparison:
+def compare(former: Sheet, latter: Sheet, *, in_turns: bool = False, failures: Sequence[str] = ()) -> Comparison:
     """Compare the relay's values of two measurements; `in_turns` means that round N of both ran side by side."""
-    comparison = Comparison()
+    comparison = Comparison(failures=list(failures))
     before = {(row.part, row.what): row for row in former.rows if RELAY in row.samples}
     for row in latter.rows:
         if RELAY not in row.samples:

@@ -186,12 +186,34 @@ def test_rounds_are_measured_in_turns(tmp_path: Path) -> None:
             (bench / path).write_text(text)
         sides.append(against.Side(name, tmp_path / name, sys.executable))
     first, second = sides
-    former, latter = against.measure_in_turns((first, second), ["push"], 3)
+    former, latter, failures = against.measure_in_turns((first, second), ["push"], 3)
+    assert not failures
     assert (tmp_path / "order").read_text() == "abbaab"
     assert former.rows[0].samples == {RELAY: [100.0, 103.0, 104.0]}
     assert compare(former, latter, in_turns=True).changes[0].ratio == 105 / 104  # of 101/100, 102/103 and 105/104
-    with pytest.raises(against.NotMeasured, match=r"push failed on a:\sno such function"):
-        against.measure_in_turns((first, second), ["push"], 1, ["fail"])
+    # A part that fails does not cost the rows of the others, and the comparison is not a good one.
+    former, latter, failures = against.measure_in_turns((first, second), ["fail", "push"], 1)
+    assert [failure.startswith("fail failed on a:\nno such function") for failure in failures] == [True]
+    assert len(former.rows[0].samples[RELAY]) == 1
+    assert compare(former, former, failures=failures).is_worse
+
+
+def test_a_part_that_fails_does_not_cost_the_rows_of_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def failing(_scale: object, _sheet: Sheet) -> None:
+        raise RuntimeError("the ledger does not balance")
+
+    async def measured(_scale: object, sheet: Sheet) -> None:
+        sheet.add("route", "row", RELAY, 1.0)
+
+    monkeypatch.setitem(PARTS, "accept", failing)
+    monkeypatch.setitem(PARTS, "route", measured)
+    assert main(["accept", "route", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert [row["part"] for row in json.loads(shown.out)] == ["route"]
+    assert "the ledger does not balance" in shown.err
+    assert "accept failed" in shown.err
 
 
 def test_readme_names_every_part() -> None:
