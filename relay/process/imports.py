@@ -2,13 +2,15 @@
 
     redis-py     imports PyJWT, and with it all of cryptography, for tokens of Entra ID, which the relay does not use
     structlog    imports rich, if it is there, for tracebacks on a terminal; the relay's logs write them as text
+    pydantic     reads the metadata of every installed distribution, for plugins
 
-The two take 20 MB and as much time as redis-py and structlog themselves.
+They take 20 MB, and as much time as redis-py and structlog themselves.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _UNUSED = "jwt"
 _OPTIONAL = "rich"
+_NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 
 
 @contextmanager
@@ -30,6 +33,7 @@ def lasting_imports(*, are_lean: bool = False) -> Iterator[None]:
     third of the CPU time in which a worker starts. With `are_lean`, for processes that only log, structlog does not
     find rich.
     """
+    os.environ.setdefault(_NO_PLUGINS, "__all__")
     with ExitStack() as stack:
         if gc.isenabled():
             gc.disable()
@@ -68,3 +72,11 @@ class _Deferred(ModuleType):
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return getattr(import_module(self.__name__), name)
+
+
+async def import_later(name: str) -> None:
+    """Import a module that few processes need, in a thread: the event loop goes on meanwhile."""
+    import asyncio  # noqa: PLC0415  a command that imports this module may need none
+
+    if name not in sys.modules:
+        await asyncio.to_thread(import_module, name)
