@@ -7,11 +7,12 @@ invalid value is reported, not only the first.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dotenv import dotenv_values
 from pydantic import SecretStr
 
+from relay.config.secret_files import read_dotenv
 from relay.config.variable_forms import header_value
 from relay.core.config.endpoint import check_found, endpoint_of, references
 from relay.core.config.relay_toml import endpoint_rows
@@ -23,7 +24,6 @@ from relay.net.tls import authorities_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.endpoint import Path as KeyPath
@@ -116,7 +116,7 @@ def _find(reference: SecretReference, base: Path) -> str:
     """Return the value that `reference` points at, stripped of whitespace; files are relative to `base`."""
     match reference.source:
         case "env":
-            text = os.environ.get(reference.value) or dotenv_values(".env").get(reference.value)
+            text = os.environ.get(reference.value) or read_dotenv(Path(".env")).get(reference.value)
             if not text:
                 raise ValueError(f"the environment variable {reference.value} is not set")
             return text.strip()
