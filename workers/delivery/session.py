@@ -55,6 +55,6 @@ class Stored(NamedTuple):
     pending: int
     """Deliveries that are not settled."""
     retrying: int
-    """Those of them that wait for a retry."""
+    """The number of them that wait for a retry."""
     is_paused: bool
     breaker: OpenBreaker | None
