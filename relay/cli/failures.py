@@ -1,4 +1,4 @@
-"""What a command raises, as a line on standard error and an exit code."""
+"""Errors of a command, as a line on standard error and an exit code."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Session:
 
 
 class Stored(NamedTuple):
-    """What Redis has of a lane when its worker starts."""
+    """Values that Redis has of a lane when its worker starts."""
 
     pending: int
     """Deliveries that are not settled."""
