@@ -50,11 +50,11 @@ class Session:
 
 
 class Stored(NamedTuple):
-    """Values that Redis has of a lane when its worker starts."""
+    """State of a lane in Redis when its worker starts."""
 
     pending: int
     """Deliveries that are not settled."""
     retrying: int
-    """The number of them that wait for a retry."""
+    """Pending deliveries that wait for a retry."""
     is_paused: bool
     breaker: OpenBreaker | None

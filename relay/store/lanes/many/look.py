@@ -42,7 +42,7 @@ class LaneLook(NamedTuple):
     pending: int
     """Deliveries that were read and are not settled."""
     retrying: int
-    """The number of them that wait for a retry."""
+    """Pending deliveries that wait for a retry."""
     next_due: int | None
     """Due time of the next retry, Unix milliseconds."""
 

@@ -33,7 +33,8 @@ _read = Script("relay.store.lanes", "read_lanes")
 class _Wanted(NamedTuple):
     lane: Lane
     most: int
-    max_total: int
+    """Of the topic."""
+    most_in_all: int
 
 
 class LaneReads:
@@ -79,8 +80,8 @@ class LaneReads:
 
     async def _send(self, wanted: list[_Wanted]) -> list[Any]:
         arguments: list[str | int] = [self._token, keys.CONSUMER, _MAX_ENTRIES]
-        for lane, most, max_total in wanted:
-            arguments += (lane.group, lane.topic_stream, lane.replay_stream, most, max_total)
+        for lane, most, most_in_all in wanted:
+            arguments += (lane.group, lane.topic_stream, lane.replay_stream, most, most_in_all)
         replies: Any = await _read(self._redis, [self._lease], arguments)
         if replies == -1:
             raise LeaseLost
