@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from relay.core.delivery.outcome import Attempt, AttemptContext, DeadLettered, Outcome, RetryAt, Shortage, decide
+from relay.core.delivery.outcome import Attempt, AttemptContext, Outcome, RetryAt, Shortage, decide
 from relay.process.tasks import end_task
 from relay.store.driver.fenced_reads import LeaseLost
+from relay.store.inbox.hand_over import receiving
 from relay.store.isolation import WrongType
-from relay.store.lanes.attempt_log import save_last_success
 from relay.store.lanes.attempt_record import AttemptLimits
-from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.settler import Settlement
 from relay.store.shadow_marks import ShadowMark, mark_shadow
@@ -37,18 +36,20 @@ from workers.delivery.delivery_log import (
 )
 from workers.delivery.flow_control import FlowControl
 from workers.delivery.lane_access import LaneAccess, StillSuspended
+from workers.delivery.lane_upkeep import LaneUpkeep
 from workers.delivery.ordered_source import source_for
 from workers.delivery.verdicts import verdict_without_attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Verdict
+    from relay.store.inbox.hand_over import Offer, Row
     from relay.store.lanes.lane import Delivery, Ref
     from workers.delivery.session import Session
 
-_BURIED = 200  # dead letters
-_SAVE_INTERVAL = 5.0  # seconds
 _PAUSE = 0.1  # seconds without new attempts after a shortage
 
 
@@ -69,13 +70,11 @@ class LaneWorker:
         self._access = LaneAccess(session, self._lane, lambda: self._is_over)
         self._source = source_for(session, self._lane, self._access, subscription)
         self._flow_control = FlowControl(session, subscription)
+        self._upkeep = LaneUpkeep(session, subscription, self._access)
         self._is_ending = False
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()  # not started yet
         self._put_back: set[Ref] = set()  # in `_read` again, while the task that started them ends
-        self._buried = 0  # dead letters since they were trimmed last
-        self._succeeded_ms = 0  # Unix milliseconds of the last success, unless it is stored
-        self._save_at = 0.0  # time of the loop's clock
         self._starts_at = 0.0  # time of the loop's clock; later than now after a shortage
         self._postponements = PostponementLog(subscription.name)
 
@@ -91,6 +90,18 @@ class LaneWorker:
     def resync(self) -> None:
         """Search for pending deliveries that this worker does not know: Redis was away."""
         self._source.resync()
+        self._changed.set()
+
+    def offer(self, stream: str) -> Offer | None:
+        """Offer to take new events of the topic from the commit that routes them, if they could be sent at once."""
+        may_start = not (self._read or self._cannot_start or self._flow_control.is_probing)
+        if not (may_start and self._session.lease.is_sure and self._loop.time() >= self._starts_at):
+            return None
+        return self._source.offer(stream) if self._flow_control.capacity(len(self.in_flight)) > 0 else None
+
+    def take(self, rows: Sequence[Row] | None) -> None:
+        """Send events that a commit has read; None if it has failed, and may have read some."""
+        self._source.take(rows)
         self._changed.set()
 
     def pause(self, *, is_paused: bool) -> None:
@@ -133,11 +144,12 @@ class LaneWorker:
         """Deliver until it must end; begin when `after`, a former worker of the same lane, has ended."""
         if after is not None:
             await asyncio.wait([after])
-        try:
-            with suppress(StillSuspended), self._metrics.delivering(self.in_flight):
-                await self._run()
-        finally:
-            await self._finish()
+        with receiving(self._session.receivers, self._lane.name, self):
+            try:
+                with suppress(StillSuspended), self._metrics.delivering(self.in_flight):
+                    await self._run()
+            finally:
+                await self._finish()
 
     async def _run(self) -> None:
         await self._access.retry("creating a lane", self._lane.ensure)
@@ -149,8 +161,7 @@ class LaneWorker:
             self._changed.clear()
             await self._source.check()
             await self._flow_control.tick()
-            await self._trim_dead_letters()
-            await self._save_last_success()
+            await self._upkeep.do()
             await self._fill()
             await self._wait()
 
@@ -210,24 +221,6 @@ class LaneWorker:
         tries = Tries(number - is_uncounted, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
         await self._settle(delivery, tries, verdict, attempt, is_probe=context.is_probe)
 
-    async def _trim_dead_letters(self) -> None:
-        """Keep the bounds of the dead letters after every 200: retention comes once a minute."""
-        if self._buried < _BURIED:
-            return
-        self._buried = 0
-        name, bounds = self._lane.name, self._subscription.dead
-        is_alarm = self._subscription.shadow_of is None
-        trim = partial(trim_dead_letters, self._session.redis, name, bounds, self._session.now_ms(), is_alarm=is_alarm)
-        await self._access.retry("trimming dead letters", trim)
-
-    async def _save_last_success(self) -> None:
-        """Store the time of the last success now and then, and not for each: it is for operators."""
-        if self._succeeded_ms and self._loop.time() >= self._save_at:
-            at_ms, self._succeeded_ms = self._succeeded_ms, 0
-            self._save_at = self._loop.time() + _SAVE_INTERVAL
-            save = partial(save_last_success, self._session.redis, self._lane.name, at_ms)
-            await self._access.retry("saving the last success", save)
-
     def _postpone(self, delivery: Delivery, shortage: Shortage) -> None:
         """Put a delivery back that was not attempted, and start none for a moment."""
         self._flow_control.withdraw()
@@ -255,9 +248,7 @@ class LaneWorker:
                 await self._access.retry("settling a delivery", lambda: self._session.settler.settle(settlement))
             except StillSuspended:
                 return  # the delivery stays pending for the next worker
-        self._buried += isinstance(verdict, DeadLettered)
-        if attempt is not None and attempt.outcome is Outcome.DELIVERED:
-            self._succeeded_ms = attempt.ended_ms
+        self._upkeep.settled(attempt, verdict)
         self._source.settled(delivery, verdict)
 
     async def _attempt(self, delivery: Delivery, number: int) -> Attempt | Shortage:

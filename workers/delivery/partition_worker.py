@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
+    from relay.store.inbox.hand_over import Receivers
     from workers.transport.sender import Sender
 
 log = structlog.get_logger()
@@ -56,6 +57,8 @@ class PartitionWorker:
     timings: Timings = DEFAULTS
     breaker_limits: BreakerLimits = field(default_factory=BreakerLimits)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics.unscraped)
+    receivers: Receivers = field(default_factory=dict)
+    """The lanes to which the router of this process hands events over."""
     draining: list[_LaneWorkers] = field(default_factory=list)
     """The lane workers of the drains that run."""
 
@@ -73,6 +76,7 @@ class PartitionWorker:
                 self.timings,
                 self.breaker_limits,
                 self.metrics,
+                self.receivers,
             )
             lanes = _LaneWorkers(session, partition, self.rules)
             self.draining.append(lanes)

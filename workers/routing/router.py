@@ -19,6 +19,7 @@ import asyncio
 import secrets
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -33,6 +34,7 @@ from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.gaps.message_index import INDEXED, begin_index, lifetime_ms
 from relay.store.inbox.chat_lines import ChatLines
+from relay.store.inbox.hand_over import MAX_EVENTS, handing_over
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, NotPrepared, Permit, compile_feeds, parts_of
 from relay.store.isolation import Isolation, checking_types
 from relay.store.lanes.lane import Lane
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from relay.process.telemetry.spans import Tracer
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
+    from relay.store.inbox.hand_over import Receivers
     from relay.store.inbox.inbox import Arguments
     from workers.routing.route_spans import Routed
 
@@ -84,6 +87,10 @@ class _Batch(NamedTuple):
     tally: Tally
     unreadable: Sequence[Dialect] = ()
     """The dialects of the entries to quarantine."""
+    lanes: Sequence[tuple[str, str]] = ()
+    """The lanes to which it may be handed over, each with the stream of its topic."""
+    size: int = 0
+    """Bytes of its bodies, if it may be handed over."""
     traced: Sequence[Routed] = ()
     """Events that get a span."""
 
@@ -101,8 +108,12 @@ class Router:
         tracer: Tracer | None = None,
         *,
         gap_window: float = DEFAULT_GAP_WINDOW,
+        receivers: Receivers | None = None,
     ) -> None:
-        """`clock` gives Unix seconds; without `tracer` traces are off; `gap_window` is the message index's, seconds."""
+        """`clock` gives Unix seconds; without `tracer` traces are off; `gap_window` is the message index's, seconds.
+
+        `receivers` are the lanes to which small batches are handed over.
+        """
         self._metrics = metrics or WorkerMetrics.unscraped()
         self._facts = BodyFacts(self._metrics)
         self._redis = redis
@@ -110,6 +121,7 @@ class Router:
         self._indexed = INDEXED if gap_window else frozenset[str]()
         self._chats = ChatLines(redis, clock)
         self._account_events = AccountEvents(redis)
+        self._receivers: Receivers = {} if receivers is None else receivers
         self._rules = rules
         self._clock = clock
         self._activity = ActivityCounter(redis)
@@ -229,6 +241,10 @@ class Router:
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
         tally = Tally(entries[-1].at_ms or round(began * 1000), count_lines([event for event, _ in of_linq]))
         batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, tally, unreadable)
+        if len(moves) <= MAX_EVENTS:
+            topics = dict.fromkeys(chain.from_iterable(move.topics for move in moves))
+            lanes = [lane for topic in topics for lane in prepared.feeds[topic].lanes]
+            batch = batch._replace(lanes=lanes, size=sum(move.size for move in moves))
         if self._spans is None:
             return batch
         pairs = zip(events, moves, strict=True)
@@ -238,8 +254,10 @@ class Router:
     async def _commit(self, batch: _Batch | None, lease: Lease) -> None:
         if batch is None:
             return
-        parts, events, mark, began, tally, unreadable, traced = batch
-        moved = await self._inbox.commit(parts, Permit(lease.token, mark), round(self._clock() * 1000))
+        parts, events, mark, began, tally, unreadable, lanes, size, traced = batch
+        with handing_over(self._receivers, lanes, size) as hand_over:
+            permit = Permit(lease.token, mark)
+            moved = await self._inbox.commit(parts, permit, round(self._clock() * 1000), hand_over)
         self._metrics.routed(moved.routed, moved.unmatched)
         if any(moved):
             self._activity.add(tally)

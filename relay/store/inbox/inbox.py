@@ -21,6 +21,7 @@ from relay.store import wakeups
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
 from relay.store.gaps.message_index import HOUR_MS
+from relay.store.inbox.hand_over import HandOver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +41,8 @@ _MAX_APPENDED = 256
 _MAX_BYTES = 512 * 1024
 
 _API_BYTES = len(b"v3")
+
+_TO_NONE = HandOver({})
 
 _commit = Script(__package__, "route_batch")
 _mark_prepared = Script(__package__, "mark_prepared")
@@ -96,6 +99,8 @@ class Feed(NamedTuple):
     stream: str
     arguments: Arguments
     """Its name, its stream, and the lanes to wake."""
+    lanes: Sequence[tuple[str, str]] = ()
+    """The lanes, each with the stream."""
 
 
 class Permit(NamedTuple):
@@ -138,27 +143,34 @@ class Inbox:
         reply = await self._redis.xread({self._redis.key.inbox: after}, count=count, block=block_ms)
         return [_entry(entry, fields) for _, rows in reply for entry, fields in rows]
 
-    async def commit(self, parts: Sequence[Arguments], permit: Permit, now_ms: int) -> Moved:
+    async def commit(
+        self, parts: Sequence[Arguments], permit: Permit, now_ms: int, hand_over: HandOver = _TO_NONE
+    ) -> Moved:
         """Move entries into their topics, in order; `parts` is the result of `parts_of`.
+
+        `hand_over` has the lanes that take their events at once; those of several parts are not handed over.
 
         Raises:
             LeaseLost: another router holds the lease.
             NotPrepared: the lanes must be prepared before any event can be routed.
         """
         self.holding = set()
-        replies = [await self._commit(part, permit, now_ms) for part in parts]
+        offered = hand_over if len(parts) == 1 else _TO_NONE
+        replies = [await self._commit(part, permit, now_ms, offered) for part in parts]
         return Moved(*map(sum, zip(*replies, strict=True)))
 
-    async def _commit(self, part: Arguments, permit: Permit, now_ms: int) -> tuple[int, int, int]:
+    async def _commit(self, part: Arguments, permit: Permit, now_ms: int, hand_over: HandOver) -> tuple[int, int, int]:
         key = self._redis.key
         keys = (*self._keys, key.messages(now_ms // HOUR_MS), key.backfilled)
-        reply = await _commit(self._redis, keys, (*permit, now_ms, wakeups.LIFETIME_MS, self._index_ms, *part))
+        arguments = (*permit, now_ms, wakeups.LIFETIME_MS, self._index_ms, *hand_over.arguments, *part)
+        reply = await _commit(self._redis, keys, arguments)
         if reply == -1:
             raise LeaseLost
         if reply == -2:
             raise NotPrepared
-        routed, unmatched, quarantined, *holding = reply
+        routed, unmatched, quarantined, holding, given = reply
         self.holding.update(name.decode() for name in holding)
+        hand_over.give(given)
         return routed, unmatched, quarantined
 
 
@@ -204,7 +216,7 @@ def _feed(config: RelayConfig, topic: str, key: Keyspace) -> Feed:
         partition = wakeups.partition_of(lane.name)
         wakeup = wakeups.deliver(key, partition)
         arguments += (lane.name, key.ready(partition), wakeup.job_id, wakeup.payload)
-    return Feed(stream, tuple(arguments))
+    return Feed(stream, tuple(arguments), [(lane.name, stream) for lane in lanes])
 
 
 def _entry(entry: bytes, fields: Mapping[bytes, bytes]) -> InboxEntry:

@@ -22,6 +22,7 @@ from relay.store import keys, wakeups
 from relay.store.driver.client import ask, ask_together
 from relay.store.driver.fenced_reads import Claim, ReadLimits, read_due, read_left, read_new
 from relay.store.driver.streams import is_missing_group, order_of
+from relay.store.inbox.hand_over import Offer
 from relay.store.isolation import wrong_keys
 from relay.store.lanes.position import Position
 from relay.store.topics.record import Record, record_of
@@ -195,6 +196,11 @@ class Lane:
             if not owed:
                 del self._unread[stream]
         return [Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, entry, fields in rows]
+
+    def offer(self, stream: str, token: str, count: int) -> Offer | None:
+        """Return the offer to take new events of `stream`; None if it reads another topic, or must read one first."""
+        is_next = stream == self.topic_stream and not self._unread
+        return Offer(self.name, self._lease, token, self.group, count) if is_next else None
 
     async def orphans(self) -> list[Ref]:
         """Return the pending deliveries that do not wait for a retry: the worker that read them is gone."""
