@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
+    from relay.store.inbox.next_read import NextRead
     from relay.store.keys import Keyspace
 
     Arguments = Sequence[bytes | str | int]
@@ -143,12 +144,22 @@ class Inbox:
         reply = await self._redis.xread({self._redis.key.inbox: after}, count=count, block=block_ms)
         return [_entry(entry, fields) for _, rows in reply for entry, fields in rows]
 
+    async def next(self, read: NextRead) -> list[InboxEntry]:
+        """Return the entries of the read that was sent with a commit, or of one that is sent now."""
+        return [_entry(entry, dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in await read.rows()]
+
     async def commit(
-        self, parts: Sequence[Arguments], permit: Permit, now_ms: int, hand_over: HandOver = _TO_NONE
+        self,
+        parts: Sequence[Arguments],
+        permit: Permit,
+        now_ms: int,
+        hand_over: HandOver = _TO_NONE,
+        next_read: NextRead | None = None,
     ) -> Moved:
         """Move entries into their topics, in order; `parts` is the result of `parts_of`.
 
-        `hand_over` has the lanes that take their events at once; those of several parts are not handed over.
+        `hand_over` has the lanes that take their events at once; those of several parts are not handed over. With
+        `next_read`, that read is sent with the last part.
 
         Raises:
             LeaseLost: another router holds the lease.
@@ -156,14 +167,22 @@ class Inbox:
         """
         self.holding = set()
         offered = hand_over if len(parts) == 1 else _TO_NONE
-        replies = [await self._commit(part, permit, now_ms, offered) for part in parts]
+        reads = [*[None] * (len(parts) - 1), next_read]
+        replies = [
+            await self._commit(part, permit, now_ms, offered, read) for part, read in zip(parts, reads, strict=True)
+        ]
         return Moved(*map(sum, zip(*replies, strict=True)))
 
-    async def _commit(self, part: Arguments, permit: Permit, now_ms: int, hand_over: HandOver) -> tuple[int, int, int]:
+    async def _commit(
+        self, part: Arguments, permit: Permit, now_ms: int, hand_over: HandOver, next_read: NextRead | None
+    ) -> tuple[int, int, int]:
         key = self._redis.key
         keys = (*self._keys, key.messages(now_ms // HOUR_MS), key.backfilled)
         arguments = (*permit, now_ms, wakeups.LIFETIME_MS, self._index_ms, *hand_over.arguments, *part)
-        reply = await _commit(self._redis, keys, arguments)
+        if next_read is None:
+            reply = await _commit(self._redis, keys, arguments)
+        else:
+            reply = await _commit.in_order(next_read, keys, arguments)
         if reply == -1:
             raise LeaseLost
         if reply == -2:
