@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from relay.core.delivery.outcome import Attempt, AttemptContext, Outcome, RetryAt, Shortage, decide
+from relay.core.delivery.outcome import Attempt, AttemptContext, Delivered, Outcome, RetryAt, Shortage, decide
 from relay.process.tasks import end_task
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox.hand_over import receiving
@@ -242,7 +242,7 @@ class LaneWorker:
         blocks = delivery.chat if self._subscription.block_on_dead else ""
         settlement = Settlement(self._lane, delivery, attempt, tries, verdict, at_ms, is_probe, limits, blocks)
         try:
-            await self._session.settler.settle(settlement)
+            await self._session.settler.settle(settlement, lingers=self._has_time(verdict))
         except (WrongType, ResponseError):
             try:
                 await self._access.retry("settling a delivery", lambda: self._session.settler.settle(settlement))
@@ -250,6 +250,12 @@ class LaneWorker:
                 return  # the delivery stays pending for the next worker
         self._upkeep.settled(attempt, verdict)
         self._source.settled(delivery, verdict)
+
+    def _has_time(self, verdict: Verdict) -> bool:
+        """Return True if nothing waits for the verdict to be written: no other event of its chat, and no capacity."""
+        in_flight = len(self.in_flight)
+        is_last = isinstance(verdict, Delivered) and not self._subscription.ordered
+        return is_last and not self._is_over and self._flow_control.capacity(in_flight) >= in_flight
 
     async def _attempt(self, delivery: Delivery, number: int) -> Attempt | Shortage:
         try:

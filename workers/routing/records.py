@@ -1,4 +1,4 @@
-"""What a router records beside its routing: the activity of lines, and the watch over contracts.
+"""Records that a router keeps beside its routing: the activity of lines, and the watch over contracts.
 
 Both are written now and then, in up to seven round trips, by a task of their own: no event waits for them.
 """

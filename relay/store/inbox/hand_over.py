@@ -82,7 +82,7 @@ class HandOver:
             self._give(lane, ())
 
     def fail(self) -> None:
-        """Tell the lanes that the commit may have read events, and nobody knows which."""
+        """Tell the lanes that the commit may have read events, and which is not known."""
         for lane in [*self._asked]:
             self._give(lane, None)
 
