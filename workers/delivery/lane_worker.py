@@ -16,9 +16,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from relay.core.delivery.outcome import Attempt, AttemptContext, Outcome, RetryAt, Shortage, decide
+from relay.core.delivery.outcome import Attempt, AttemptContext, Delivered, Outcome, RetryAt, Shortage, decide
 from relay.process.tasks import end_task
 from relay.store.driver.fenced_reads import LeaseLost
+from relay.store.inbox.hand_over import receiving
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.shadow_marks import ShadowMark, mark_shadow
 from workers.delivery.delivery_log import (
@@ -35,9 +36,12 @@ from workers.delivery.settling import LaneSettling
 from workers.delivery.verdicts import verdict_without_attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Verdict
+    from relay.store.inbox.hand_over import Offer, Row
     from relay.store.lanes.lane import Delivery, Ref
     from relay.store.lanes.many.look import LaneLook
     from workers.delivery.session import Session, Stored
@@ -112,7 +116,20 @@ class LaneWorker:
             since is not None
             and self._loop.time() - since > seconds
             and not (self._changed.is_set() or self._succeeded_ms)
+            and self._is_at_rest  # it may have offered to take new events since
         )
+
+    def offer(self, stream: str) -> Offer | None:
+        """Offer to take new events of the topic from the commit that routes them, if they could be sent at once."""
+        may_start = not (self._read or self._cannot_start or self._flow_control.is_probing)
+        if not (may_start and self._session.lease.is_sure and self._loop.time() >= self._starts_at):
+            return None
+        return self.source.offer(stream) if self._flow_control.capacity(len(self.in_flight)) > 0 else None
+
+    def take(self, rows: Sequence[Row] | None) -> None:
+        """Send events that a commit has read; None if it has failed, and may have read some."""
+        self.source.take(rows)
+        self._changed.set()
 
     def pause(self, *, is_paused: bool) -> None:
         """Pause or resume the lane as an operator demands."""
@@ -130,6 +147,10 @@ class LaneWorker:
         return self.is_ending or self._session.is_over
 
     @property
+    def _cannot_start(self) -> bool:
+        return self._is_over or self._access.is_suspended
+
+    @property
     def is_busy(self) -> bool:
         """True if it has work now that it can do."""
         has_work = bool(self._read) or self.source.may_have_more
@@ -145,11 +166,12 @@ class LaneWorker:
         """Deliver until it must end; begin when `after`, a former worker of the same lane, has ended."""
         if after is not None:
             await asyncio.wait([after])
-        try:
-            with suppress(StillSuspended), self._metrics.delivering(self.in_flight):
-                await self._run()
-        finally:
-            await self._finish()
+        with receiving(self._session.receivers, self._lane.name, self):
+            try:
+                with suppress(StillSuspended), self._metrics.delivering(self.in_flight):
+                    await self._run()
+            finally:
+                await self._finish()
 
     async def _run(self) -> None:
         await self._begin()
@@ -179,9 +201,7 @@ class LaneWorker:
         """Start deliveries while there are any and flow control allows more."""
         if self._loop.time() < self._starts_at:
             return
-        while (capacity := self._flow_control.capacity(len(self.in_flight))) > 0 and not (
-            self._is_over or self._access.is_suspended
-        ):
+        while (capacity := self._flow_control.capacity(len(self.in_flight))) > 0 and not self._cannot_start:
             if not self._read:
                 try:
                     self._read.extend(await self.source.next(capacity, prefer_new=self._flow_control.is_probing))
@@ -250,11 +270,19 @@ class LaneWorker:
         *,
         is_probe: bool = False,
     ) -> None:
-        if not await self._settling.settle(delivery, tries, verdict, attempt, is_probe=is_probe):
+        if not await self._settling.settle(
+            delivery, tries, verdict, attempt, is_probe=is_probe, lingers=self._has_time(verdict)
+        ):
             return  # the delivery stays pending for the next worker
         if attempt is not None and attempt.outcome is Outcome.DELIVERED:
             self._succeeded_ms = attempt.ended_ms
         self.source.settled(delivery, verdict)
+
+    def _has_time(self, verdict: Verdict) -> bool:
+        """Return True if nothing waits for the verdict to be written: no other event of its chat, and no capacity."""
+        in_flight = len(self.in_flight)
+        is_last = isinstance(verdict, Delivered) and not self._subscription.ordered
+        return is_last and not self._is_over and self._flow_control.capacity(in_flight) >= in_flight
 
     async def _attempt(self, delivery: Delivery, number: int) -> Attempt | Shortage:
         try:

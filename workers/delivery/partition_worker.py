@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from relay.config.file import RulesInForce
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
+    from relay.store.inbox.hand_over import Receivers
     from workers.transport.sender import Sender
 
 
@@ -49,6 +50,8 @@ class PartitionWorker:
     timings: Timings = DEFAULTS
     breaker_limits: BreakerLimits = field(default_factory=BreakerLimits)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics.unscraped)
+    receivers: Receivers = field(default_factory=dict)
+    """The lanes to which the router of this process hands events over."""
     draining: list[LaneWorkers] = field(default_factory=list)
     """The lane workers of the drains that run."""
 
@@ -71,6 +74,7 @@ class PartitionWorker:
                 self.timings,
                 self.breaker_limits,
                 self.metrics,
+                self.receivers,
             )
             lanes = LaneWorkers(session, partition, self.rules)
             self.draining.append(lanes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
+    from relay.store.inbox.hand_over import Receivers
     from relay.store.lanes.many.read import LaneReads
     from relay.store.lanes.settler import Settler
     from workers.transport.sender import Sender
@@ -38,6 +39,8 @@ class Session:
     timings: Timings
     breaker_limits: BreakerLimits
     metrics: WorkerMetrics
+    receivers: Receivers = field(default_factory=dict)
+    """The lanes to which the router of this process hands events over."""
 
     def now_ms(self) -> int:
         """Return the time, Unix milliseconds."""

@@ -38,15 +38,25 @@ class LaneSettling:
         self._buried = 0  # dead letters since they were trimmed last
 
     async def settle(
-        self, delivery: Delivery, tries: Tries, verdict: Verdict, attempt: Attempt | None, *, is_probe: bool
+        self,
+        delivery: Delivery,
+        tries: Tries,
+        verdict: Verdict,
+        attempt: Attempt | None,
+        *,
+        is_probe: bool,
+        lingers: bool = False,
     ) -> bool:
-        """Write a verdict; return False if the worker must end before the lane is repaired."""
+        """Write a verdict, which may wait for others if it `lingers`.
+
+        Returns False if the worker must end before the lane is repaired.
+        """
         blocks = delivery.chat if self._subscription.block_on_dead else ""
         settlement = Settlement(
             self._lane, delivery, attempt, tries, verdict, self._session.now_ms(), is_probe, self._limits, blocks
         )
         try:
-            await self._session.settler.settle(settlement)
+            await self._session.settler.settle(settlement, lingers=lingers)
         except (WrongType, ResponseError):
             try:
                 await self._access.retry("settling a delivery", lambda: self._session.settler.settle(settlement))

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.delivery.outcome import RetryAt
+from relay.store.lanes.lane import Delivery, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from relay.core.delivery.outcome import Verdict
-    from relay.store.lanes.lane import Delivery, Lane, Ref
+    from relay.store.inbox.hand_over import Offer, Row
+    from relay.store.lanes.lane import Lane
     from workers.delivery.lane_access import LaneAccess
     from workers.delivery.session import Session
 
@@ -47,6 +49,9 @@ class Source:
         self._in_hand: set[Ref] = set()  # read, and neither settled nor waiting in Redis for a retry
         self._may_have_new = True
         self._may_have_orphans = True
+        self._is_reading = False
+        self._is_promised = False  # `take` comes, and until then nothing is read: it could be the same
+        self._taken: list[Delivery] = []  # new deliveries that a commit has handed over
         self._retrying = 0  # as of the last count, with what has changed since
         self._must_count = False
         self._is_full = False
@@ -72,12 +77,13 @@ class Source:
     @property
     def may_have_more(self) -> bool:
         """True if `next` may find a delivery now."""
-        return bool(self._orphans or self._may_have_new or self._may_have_orphans)
+        return bool(self._taken or self._orphans or self._may_have_new or self._may_have_orphans)
 
     @property
     def is_at_rest(self) -> bool:
         """True if it has nothing in hand, and no retry waits."""
-        return not self._in_hand and self.next_due is None and not self.may_have_more and not self._must_count
+        has_work = self._in_hand or self._is_promised or self.may_have_more or self._must_count
+        return not has_work and self.next_due is None
 
     @property
     def in_hand(self) -> int:
@@ -123,9 +129,43 @@ class Source:
         Raises:
             LeaseLost: another worker holds the lease of the lane's partition.
         """
+        if self._is_promised:
+            return []
+        self._is_reading = True
+        try:
+            return await self._next(capacity, prefer_new=prefer_new)
+        finally:
+            self._is_reading = False
+
+    async def _next(self, capacity: int, *, prefer_new: bool) -> list[Delivery]:
         if prefer_new and (new := await self._read_new(capacity)):
             return new
         return await self._read_pending(capacity) or await self._read_new(capacity)
+
+    def offer(self, stream: str) -> Offer | None:
+        """Return the offer to take new events of `stream` from a commit; None if there is anything else to read.
+
+        After an offer nothing is read until `take` is called.
+        """
+        is_due = self.next_due is not None and self.next_due <= self._session.now_ms()
+        if self._is_promised or self._is_reading or is_due or self.may_have_more or not self._has_room:
+            return None
+        offer = self._lane.offer(stream, self._session.lease.token, _READ)
+        self._is_promised = offer is not None
+        return offer
+
+    def take(self, rows: Sequence[Row] | None) -> None:
+        """Take the events that a commit has read; None if it has failed, and may have read some."""
+        self._is_promised = False
+        if rows is None:
+            self.resync()
+        elif rows:
+            stream = self._lane.topic_stream
+            self._taken += self._unknown(
+                Delivery(Ref(stream, entry.decode()), dict(zip(flat[::2], flat[1::2], strict=True)))
+                for entry, flat in rows
+            )
+            self._may_have_new |= len(rows) >= _READ
 
     def settled(self, delivery: Delivery, verdict: Verdict) -> None:  # noqa: ARG002  for `OrderedSource`
         """Take note of the verdict on a delivery, which is written."""
@@ -156,14 +196,20 @@ class Source:
         return []
 
     async def _read_new(self, capacity: int) -> list[Delivery]:
+        if self._taken:
+            taken, self._taken = self._taken, []
+            return taken
         if not self._may_have_new or not self._has_room:
             return []
         self._may_have_new = False
         reads = self._session.reads
         new = await self._retry("reading a lane", lambda: reads.read_new(self._lane, _READ, capacity), self.resync)
         self._may_have_new |= len(new) >= min(_READ, capacity)
-        if not self._in_hand.isdisjoint(delivery.ref for delivery in new):  # a repaired lane returns to its checkpoint
-            new = [delivery for delivery in new if delivery.ref not in self._in_hand]
+        return self._unknown(new)
+
+    def _unknown(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """Return those of `deliveries` that are not in hand, which they are now: a repaired lane reads some again."""
+        new = [delivery for delivery in deliveries if delivery.ref not in self._in_hand]
         self._add_in_hand(new)
         return new
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import partial
 from hashlib import sha1
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hiredis import pack_command
 from redis.exceptions import NoScriptError, ResponseError
@@ -26,12 +26,19 @@ if TYPE_CHECKING:
     from redis.asyncio import Connection
 
     from relay.store.driver.client import Redis
-    from relay.store.driver.ordered_connection import OrderedConnection, Read
+    from relay.store.driver.ordered_connection import Read
 
     Argument = bytes | str | int
 
 _SHARED = files("relay.store.driver")
 """The folder of files that scripts of several packages include."""
+
+
+class _Exchanges(Protocol):
+    """A connection that sends what it is given in order (`ordered_connection`, `inbox.next_read`)."""
+
+    async def exchange(self, packed: bytes, read: Read) -> Any:
+        """Send `packed`, and return its reply as `read` parses it."""
 
 
 class Script:
@@ -87,7 +94,7 @@ class Script:
 
     async def in_order(
         self,
-        connection: OrderedConnection,
+        connection: _Exchanges,
         keys: Sequence[Argument],
         arguments: Sequence[Argument],
         replication: Replication | None = None,

@@ -22,12 +22,14 @@ from relay.store.driver.client import ask
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
 from relay.store.gaps.message_index import HOUR_MS
+from relay.store.inbox.hand_over import HandOver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
+    from relay.store.inbox.next_read import NextRead
     from relay.store.keys import Keyspace
 
     Arguments = Sequence[bytes | str | int]
@@ -41,6 +43,8 @@ _MAX_APPENDED = 256
 _MAX_BYTES = 512 * 1024
 
 _API_BYTES = len(b"v3")
+
+_TO_NONE = HandOver({})
 
 _commit = Script(__package__, "route_batch")
 _mark_prepared = Script(__package__, "mark_prepared")
@@ -97,6 +101,8 @@ class Feed(NamedTuple):
     stream: str
     arguments: Arguments
     """Its name, its stream, and the lanes to wake."""
+    lanes: Sequence[tuple[str, str]] = ()
+    """The lanes, each with the stream."""
 
 
 class Permit(NamedTuple):
@@ -144,27 +150,52 @@ class Inbox:
         reply = await self._redis.xread({self._redis.key.inbox: after}, count=count, block=block_ms)
         return [_entry(entry, fields) for _, rows in reply for entry, fields in rows]
 
-    async def commit(self, parts: Sequence[Arguments], permit: Permit, now_ms: int) -> Moved:
+    async def next(self, read: NextRead) -> list[InboxEntry]:
+        """Return the entries of the read that was sent with a commit, or of one that is sent now."""
+        return [_entry(entry, dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in await read.rows()]
+
+    async def commit(
+        self,
+        parts: Sequence[Arguments],
+        permit: Permit,
+        now_ms: int,
+        hand_over: HandOver = _TO_NONE,
+        next_read: NextRead | None = None,
+    ) -> Moved:
         """Move entries into their topics, in order; `parts` is the result of `parts_of`.
+
+        `hand_over` has the lanes that take their events at once; those of several parts are not handed over. With
+        `next_read`, that read is sent with the last part.
 
         Raises:
             LeaseLost: another router holds the lease.
             NotPrepared: the lanes must be prepared before any event can be routed.
         """
         self.holding = set()
-        replies = [await self._commit(part, permit, now_ms) for part in parts]
+        offered = hand_over if len(parts) == 1 else _TO_NONE
+        reads = [*[None] * (len(parts) - 1), next_read]
+        replies = [
+            await self._commit(part, permit, now_ms, offered, read) for part, read in zip(parts, reads, strict=True)
+        ]
         return Moved(*map(sum, zip(*replies, strict=True)))
 
-    async def _commit(self, part: Arguments, permit: Permit, now_ms: int) -> tuple[int, int, int]:
+    async def _commit(
+        self, part: Arguments, permit: Permit, now_ms: int, hand_over: HandOver, next_read: NextRead | None
+    ) -> tuple[int, int, int]:
         key = self._redis.key
         keys = (*self._keys, key.messages(now_ms // HOUR_MS), key.backfilled)
-        reply = await _commit(self._redis, keys, (*permit, now_ms, wakeups.LIFETIME_MS, self._index_ms, *part))
+        arguments = (*permit, now_ms, wakeups.LIFETIME_MS, self._index_ms, *hand_over.arguments, *part)
+        if next_read is None:
+            reply = await _commit(self._redis, keys, arguments)
+        else:
+            reply = await _commit.in_order(next_read, keys, arguments)
         if reply == -1:
             raise LeaseLost
         if reply == -2:
             raise NotPrepared
-        routed, unmatched, quarantined, *holding = reply
+        routed, unmatched, quarantined, holding, given = reply
         self.holding.update(name.decode() for name in holding)
+        hand_over.give(given)
         return routed, unmatched, quarantined
 
 
@@ -210,7 +241,7 @@ def _feed(config: RelayConfig, topic: str, key: Keyspace) -> Feed:
         partition = wakeups.partition_of(lane.name)
         wakeup = wakeups.deliver(key, partition)
         arguments += (lane.name, key.ready(partition), wakeup.job_id, wakeup.payload)
-    return Feed(stream, tuple(arguments))
+    return Feed(stream, tuple(arguments), [(lane.name, stream) for lane in lanes])
 
 
 def _entry(entry: bytes, fields: Mapping[bytes, bytes]) -> InboxEntry:

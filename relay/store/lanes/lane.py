@@ -22,6 +22,7 @@ from relay.store import keys, wakeups
 from relay.store.driver.client import ask, ask_together
 from relay.store.driver.fenced_reads import Claim, ReadLimits, read_due, read_left, read_new
 from relay.store.driver.streams import is_missing_group, order_of
+from relay.store.inbox.hand_over import Offer
 from relay.store.isolation import wrong_keys
 from relay.store.lanes.position import Position
 from relay.store.topics.record import Record, record_of
@@ -200,6 +201,11 @@ class Lane:
     def owes_other_topics(self) -> bool:
         """True if a topic that it has left may have unread entries."""
         return bool(self._unread)
+
+    def offer(self, stream: str, token: str, count: int) -> Offer | None:
+        """Return the offer to take new events of `stream`; None if it reads another topic, or must read one first."""
+        is_next = stream == self.topic_stream and not self._unread
+        return Offer(self.name, self._lease, token, self.group, count) if is_next else None
 
     async def orphans(self) -> list[Ref]:
         """Return the pending deliveries that do not wait for a retry: the worker that read them is gone."""
