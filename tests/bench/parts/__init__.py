@@ -17,6 +17,7 @@ from tests.bench.parts import (
     saturated,
     start,
     streams,
+    through,
 )
 
 if TYPE_CHECKING:
@@ -29,5 +30,19 @@ if TYPE_CHECKING:
 
 PARTS: dict[str, Part] = {
     module.PART: module.measure
-    for module in (accept, route, push, latency, pull, redis_cost, backlog, isolation, saturated, start, streams, lists)
+    for module in (
+        accept,
+        route,
+        push,
+        through,
+        latency,
+        pull,
+        redis_cost,
+        backlog,
+        isolation,
+        saturated,
+        start,
+        streams,
+        lists,
+    )
 }
