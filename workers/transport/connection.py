@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
     def send(self, request: bytes, on_end: Callable[[Connection], None]) -> asyncio.Future[Response]:
         """Send `request`; the future gets the response, complete or with a flaw, or a `NoResponse`.
 
-        `on_end` is called when the exchange is over. Whoever stops waiting for the future must call `end`.
+        `on_end` is called when the exchange is over. A caller that stops waiting for the future calls `end`.
 
         Raises:
             ConnectionLost: it is closed.
