@@ -20,6 +20,8 @@ from relay.store.driver.client import retry_until_redis_answers
 from relay.store.lanes.suspensions import Suspensions
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.circuit_breaker import OpenBreaker
     from relay.core.delivery.outcome import Attempt
@@ -116,8 +118,15 @@ class FlowControl:
             self._breaker.tick(self._session.now_ms())
             await self._store_breaker(former, former_state)
 
-    async def record(self, ref: Ref, attempt: Attempt) -> None:
-        """Take the outcome of an attempt into account."""
+    def record(self, ref: Ref, attempt: Attempt) -> Awaitable[None] | None:
+        """Take the outcome of an attempt into account; await the result unless it is None, as after most successes."""
+        if attempt.outcome is Outcome.DELIVERED and self._breaker.open_state is None:
+            if self._subscription.breaker:
+                self._breaker.record(ref, attempt, self._session.now_ms())
+            return None
+        return self._record(ref, attempt)
+
+    async def _record(self, ref: Ref, attempt: Attempt) -> None:
         if attempt.outcome is Outcome.GONE:
             await self._pause_gone(attempt)
         if self._subscription.breaker:

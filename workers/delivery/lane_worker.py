@@ -28,6 +28,7 @@ from workers.delivery.delivery_log import (
     log_attempt_error,
     log_delivery_error,
     log_pause,
+    logs_successes,
 )
 from workers.delivery.flow_control import FlowControl
 from workers.delivery.lane_access import LaneAccess, StillSuspended
@@ -64,6 +65,7 @@ class LaneWorker:
         self._sender = session.sender.sender_for(subscription, endpoint)
         self._lane = Lane(session.redis, subscription.name, subscription.topic)
         self._metrics = session.metrics.lane(subscription.name)
+        self._logs_successes = logs_successes()
         self._log_attempt = partial(log_attempt, subscription, session.now_ms)
         self._access = LaneAccess(session, self._lane, lambda: self._is_over)
         self._settling = LaneSettling(
@@ -239,15 +241,21 @@ class LaneWorker:
     async def _deliver(self, delivery: Delivery) -> None:
         number = delivery.tries.count + 1
         context = AttemptContext(number, delivery.since_ms, is_probe=self._flow_control.is_probing)
-        attempt = await self._attempt(delivery, number)
+        try:
+            attempt = await self._sender.attempt(delivery, number)
+        except Exception as error:  # noqa: BLE001  logged; a bug of ours must not leave a delivery pending for ever
+            log_attempt_error(self._lane.name, delivery, error)
+            attempt = Attempt(Outcome.FAILED, self._session.now_ms(), 0, detail=f"relay: {error!r}")
         if isinstance(attempt, Shortage):
             self._postpone(delivery, attempt)
             return
-        await self._flow_control.record(delivery.ref, attempt)
+        if (recording := self._flow_control.record(delivery.ref, attempt)) is not None:
+            await recording
         if self._flow_control.is_probing:
             context = context._replace(is_held=True)
         verdict = decide(attempt, context, self._subscription, self._session.random)
-        self._log_attempt(delivery, attempt, context, verdict)
+        if self._logs_successes or attempt.outcome is not Outcome.DELIVERED:
+            self._log_attempt(delivery, attempt, context, verdict)
         self._metrics.attempted(attempt)
         is_uncounted = isinstance(verdict, RetryAt) and not verdict.counts
         tries = Tries(number - is_uncounted, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
@@ -283,13 +291,6 @@ class LaneWorker:
         in_flight = len(self.in_flight)
         is_last = isinstance(verdict, Delivered) and not self._subscription.ordered
         return is_last and not self._is_over and self._flow_control.capacity(in_flight) >= in_flight
-
-    async def _attempt(self, delivery: Delivery, number: int) -> Attempt | Shortage:
-        try:
-            return await self._sender.attempt(delivery, number)
-        except Exception as error:  # noqa: BLE001  logged; a bug of ours must not leave a delivery pending for ever
-            log_attempt_error(self._lane.name, delivery, error)
-            return Attempt(Outcome.FAILED, self._session.now_ms(), 0, detail=f"relay: {error!r}")
 
     async def _wait(self) -> None:
         """Wait until something changed, a retry is due, or flow control opens."""

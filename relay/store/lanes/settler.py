@@ -142,27 +142,28 @@ def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
     if attempt is None:
         return b"", b"", 0, 0
     record = delivery.record
-    attempt_record = AttemptRecord(
-        topic=delivery.topic,
-        entry=delivery.ref.entry,
-        event_id=record.id,
-        type=record.type,
-        line=record.line,
-        chat=record.chat,
-        message=record.message,
-        trace=record.trace,
-        number=delivery.tries.count + 1,
-        is_probe=settlement.is_probe,
-        is_replay=delivery.is_replay,
-        at_ms=attempt.at_ms,
-        took_ms=attempt.took_ms,
-        outcome=attempt.outcome,
-        status=attempt.status,
-        due_ms=verdict.due_ms if isinstance(verdict, RetryAt) else None,
-        dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
-        shape=shape_word(attempt.shape),
+    outcome = attempt.outcome
+    attempt_record = AttemptRecord(  # by position, which takes half the time of names
+        delivery.topic,
+        delivery.ref.entry,
+        record.id,
+        record.type,
+        record.line,
+        record.chat,
+        record.message,
+        record.trace,
+        delivery.tries.count + 1,
+        settlement.is_probe,
+        delivery.is_replay,
+        attempt.at_ms,
+        attempt.took_ms,
+        outcome,
+        attempt.status,
+        verdict.due_ms if isinstance(verdict, RetryAt) else None,
+        verdict.reason if isinstance(verdict, DeadLettered) else None,
+        shape_word(attempt.shape) if attempt.shape is not None else None,
     )
-    text = attempt.answer if attempt.outcome is Outcome.DELIVERED else attempt.detail
+    text = attempt.answer if outcome is Outcome.DELIVERED else attempt.detail
     answer = encode_detail(text) if text else b""
     return attempt_record.encode(), answer, *settlement.limits
 
