@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _ROLES: Mapping[tuple[str, ...], tuple[str, dict[str, bool]]] = {
-    ("ingress",): ("relay.web.role", {}),
-    ("ingress", "--share-port"): ("relay.web.role", {"share_port": True}),
+    ("ingress",): ("relay.web.server", {}),
+    ("ingress", "--share-port"): ("relay.web.server", {"share_port": True}),
     ("worker",): ("workers.runtime.role", {}),  # this process becomes it: nothing of the relay knows workers
 }
 """The module of each, whose `run_role` runs it with these options."""

@@ -36,7 +36,7 @@ def ingress(
         settings = load_settings("relay_secret_key")
         raise typer.Exit(_supervise(settings, "ingress", processes, "relay", "ingress", "--share-port"))
     with lasting_imports():
-        from relay.web.role import run_role  # noqa: PLC0415  half a second, which a worker and `up` do without
+        from relay.web.server import run_role  # noqa: PLC0415  half a second, which a worker and `up` do without
 
     raise typer.Exit(run_role(share_port=share_port))
 
