@@ -67,8 +67,7 @@ class LaneWorker:
         )
         self.source = source_for(session, self._lane, self._access, subscription)
         self._flow_control = FlowControl(session, subscription)
-        self.is_ending = False
-        """True if `end` was called."""
+        self.is_ending = False  # True once `end` was called
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()  # not started yet
         self._put_back: set[Ref] = set()  # in `_read` again, while the task that started them ends
@@ -174,7 +173,7 @@ class LaneWorker:
             await self._wait()
 
     async def _begin(self) -> None:
-        """Continue with what Redis has of the lane; read it unless it is known."""
+        """Continue with what Redis has of the lane."""
         if (stored := self._stored) is None:
             await self._access.retry("creating a lane", self._lane.ensure)
             await self._flow_control.open()
