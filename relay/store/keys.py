@@ -133,7 +133,8 @@ Everything else (of lines: `store.lines`)
     relay:idempotencies:<holder> zset     those keys by time, of `team:<team>` or `token:<token>`; the newest 10,000
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
-No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
+On a Redis Cluster the prefix is a hash tag (`Keyspace.tagged`): `{relay}:inbox`, `arq:job:{relay}:route`. So all keys
+are in one slot, and one primary has them. On any other Redis the names are as above.
 """
 
 from __future__ import annotations
@@ -183,6 +184,21 @@ class Keyspace(FixedKeys):
     def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
         """`prefix` has no colon."""
         super().__init__(prefix)
+
+    @classmethod
+    def tagged(cls, prefix: str) -> Keyspace:
+        """Return the names on a Redis Cluster, where the prefix is a hash tag."""
+        return cls(f"{{{prefix}}}")
+
+    @property
+    def name(self) -> str:
+        """The prefix as it is set, without the signs of a hash tag."""
+        return self.prefix.strip("{}")
+
+    @property
+    def is_tagged(self) -> bool:
+        """True on a Redis Cluster."""
+        return self.prefix.startswith("{")
 
     def topic(self, name: str) -> str:
         """Return the key of a topic's stream."""
