@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _CONNECTION = ("ping", "select", "client|setname")
 _CLUSTER = ("cluster|slots",)
 _CLUSTER_CLIENT = (*_CLUSTER, "cluster|shards", "command")
-"""What clients of a cluster in any language ask a node."""
+"""Questions of clients of a cluster, in any language, to its nodes."""
 _TRANSACTION = ("multi", "exec", "discard")
 _LOOKS = (
     *("exists", "get", "getrange", "mget", "pttl", "strlen", "type", "memory|usage"),

@@ -89,6 +89,20 @@ async def test_slot_that_moves_under_load_loses_and_doubles_nothing(cluster: Clu
         assert {connection.port for connection in idle} == {target}
 
 
+async def test_no_script_runs_while_keys_are_being_moved(redis: Redis, cluster: Cluster) -> None:
+    webhook = webhook_of()
+    async with Acceptor(redis, 60.0, time.time) as acceptor:
+        await acceptor.accept(webhook)
+        source = await cluster.owner()
+        target = await cluster.other_primary(source)
+        await cluster.begin_to_move(source, target)
+        with pytest.raises(StoreUnavailable):  # though each key that a repeat needs is still there
+            await acceptor.accept(webhook)
+        await cluster.finish_move(source, target)
+        assert not await acceptor.accept(webhook)
+    assert await redis.hget(redis.key.counts, "duplicate") == b"1"  # type: ignore[misc]  # typed for both clients
+
+
 async def test_killed_primary_is_replaced_by_its_replica(cluster: Cluster) -> None:
     async with open_redis(cluster.url, REQUEST_TIMEOUT) as redis, accepting(redis, replicas=1) as confirmed:
         await more(confirmed)

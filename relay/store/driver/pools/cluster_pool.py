@@ -8,7 +8,8 @@ was not executed; its caller gets the error of a lost connection and tries again
 
 ASK and TRYAGAIN come while the keys of the slot are being moved one by one. They are not followed to the other node:
 the relay waits until the slot has moved as a whole. Until then Redis refuses every command that needs a key which is
-not on the old node, and a script that meets one so early ends before its first write, so nothing is lost or doubled.
+not on the old node, and every script that writes, since each names such a key (`driver.scripts`): nothing is lost,
+doubled or written by halves.
 """
 
 from __future__ import annotations
