@@ -142,7 +142,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from relay.store.fixed_keys import DEFAULT_PREFIX as DEFAULT_PREFIX
 from relay.store.fixed_keys import FixedKeys
 
 PUSH_GROUP_PREFIX = "push:"

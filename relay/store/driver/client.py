@@ -15,7 +15,8 @@ from redis.exceptions import ExecAbortError, OutOfMemoryError, RedisError
 
 from relay.core.redis_url.cluster import is_cluster_url
 from relay.store.driver.pools.failover_pool import open_pool
-from relay.store.keys import DEFAULT_PREFIX, Keyspace
+from relay.store.fixed_keys import DEFAULT_PREFIX
+from relay.store.keys import Keyspace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
