@@ -137,7 +137,8 @@ class Cluster:
             await self.command(port, "CLUSTER", "SETSLOT", slot, "NODE", await self.id_of(target))
 
     async def is_whole(self) -> bool:
-        """Return True if every server that runs sees a cluster without failures, with replicas in sync."""
+        """Return True if all servers that run see the same cluster, without failures and with replicas in sync."""
+        views = []
         running = [port for port, process in self.processes.items() if process.poll() is None]
         for port in running:
             try:
@@ -149,9 +150,10 @@ class Cluster:
             flags = [row[2] for row in rows.values()]
             if len(rows) != len(running) or any("fail" in flag or "handshake" in flag for flag in flags):
                 return False
+            views.append({other: "slave" in row[2] for other, row in rows.items()})
             if "cluster_state:ok" not in state or replication.get("master_link_status", "up") != "up":
                 return False
-        return True
+        return all(view == views[0] for view in views)
 
 
 @asynccontextmanager

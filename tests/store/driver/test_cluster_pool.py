@@ -14,7 +14,9 @@ from relay.core.errors import SettingsError, StoreUnavailable
 from relay.store import wakeups
 from relay.store.driver.client import REQUEST_TIMEOUT, WORKER_TIMEOUT, ask, open_redis, retry_until_redis_answers
 from relay.store.inbox.acceptor import Acceptor
+from relay.store.rights import check
 from relay.store.rights.check import check_access
+from relay.store.rights.rules import relay_rule
 from tests.building import webhook_of
 from tests.clusters import Cluster, clusters
 from tests.support import eventually
@@ -153,8 +155,25 @@ async def test_transactions_and_wakeups_of_arq_are_in_one_slot(redis: Redis) -> 
         assert await pipe.execute() == [1, 1, b"1"]
 
 
-async def test_rights_are_checked_on_a_cluster(redis: Redis) -> None:
+async def test_printed_rights_are_sufficient_on_a_cluster(redis: Redis, cluster: Cluster) -> None:
     await check_access(redis)
+    url = cluster.url.replace("//", "//relay:secret@")
+    for rule, refused in ((str(relay_rule(redis.key)), ""), (str(relay_rule(redis.key)).replace("+xadd ", ""), "XADD")):
+        for port in cluster.ports:
+            await cluster.command(port, "ACL", "SETUSER", "relay", "reset", "on", ">secret", *rule.split())
+        async with open_redis(url, REQUEST_TIMEOUT) as client:
+            if refused:
+                with pytest.raises(SettingsError, match=f"may not use {refused};.*~{{relay}}:"):
+                    await check_access(client)
+            else:
+                await check_access(client)
+                async with Acceptor(client, 60.0, time.time) as acceptor:
+                    assert await acceptor.accept(webhook_of())
+    async with open_redis(url.replace("secret", "wrong"), REQUEST_TIMEOUT) as client:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(check, "_AUTHENTICATION_PAUSE", 0)
+            with pytest.raises(SettingsError, match="user name or password is wrong"):
+                await check_access(client)
 
 
 async def test_url_that_does_not_fit_the_server_is_refused(cluster: Cluster, redis_url: str) -> None:
