@@ -175,7 +175,6 @@ ALL = [use for uses in USES.values() for use in uses]
 WRITTEN_TO_BE_SUBCLASSED = {
     "pydantic.BaseModel",
     "pydantic.json_schema.GenerateJsonSchema",
-    "pydantic_settings.BaseSettings",
     "redis.exceptions.RedisError",
     "opentelemetry.sdk.trace.export.SpanExporter",
 }

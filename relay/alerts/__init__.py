@@ -10,3 +10,8 @@ Beginning, end and webhook are stored in one step, and webhooks are sent from th
 them: a worker that dies in between loses nothing, and its successor repeats at most the one that was on its way, under
 the same `webhook-id`.
 """
+
+from __future__ import annotations
+
+LEASE = "alerts"
+"""The job id of the lease on the alerts."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 from redis.exceptions import WatchError
 
+from relay.alerts import LEASE
 from relay.alerts.lifecycle import ALERT
 from relay.store.driver.client import ask
 from relay.store.driver.fenced_reads import LeaseLost
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
     from relay.alerts.lifecycle import Alert
     from relay.store.driver.client import Redis
-
-LEASE = "alerts"
-"""The job id of the lease on the alerts."""
 
 _MAX_OUTBOX = 1000
 _FIRST_WAIT, _MAX_WAIT = 30.0, 600.0  # seconds until a webhook that was not taken is sent again

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import structlog
 
 from relay.bootstrap.deletions import Approval
-from relay.bootstrap.factory import needs_of, open_accounts
-from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
+from relay.bootstrap.factory import open_accounts
+from relay.bootstrap.needs import V2_NEEDS, needs_of
+from relay.bootstrap.v2_reconcile import open_v2_reconciler
 from relay.core.errors import LinqApiError, RelayError
 from relay.core.event import Dialect, source_name
 from relay.core.patterns import matches

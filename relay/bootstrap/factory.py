@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
     from relay.store.keyring.keyring import Keyring
 
-NEEDS = ("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
-"""The settings that every call to Linq's v3 API needs, where relay.toml has no `[[linq.accounts]]`."""
-
-
-def needs_of(config: RelayConfig) -> tuple[str, ...]:
-    """Return the settings that every call to Linq's v3 API needs under these rules."""
-    return NEEDS[:-1] if config.linq.accounts else NEEDS
-
 
 @asynccontextmanager
 async def open_accounts(

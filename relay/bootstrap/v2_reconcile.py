@@ -17,6 +17,7 @@ import structlog
 from relay.bootstrap.deletions import Approval, hold_back, needs_looks
 from relay.bootstrap.desired import public_url_of, requested_v2_events
 from relay.bootstrap.looks import Looks
+from relay.bootstrap.needs import V2_NEEDS
 from relay.bootstrap.plan import INACTIVE, Action, Step, differing_events
 from relay.bootstrap.reconcile import AppliedStep
 from relay.bootstrap.survey import malformed_subscriptions
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from relay.linq.api.v2_models import V2Subscription
     from relay.store.driver.client import Redis
     from relay.store.keyring.v2_secret_marker import V2SecretMarker
-
-V2_NEEDS = ("relay_public_url", "relay_secret_key", "linq_v2_token", "linq_v2_webhook_secret")
-"""The settings that `[linq.v2]` needs."""
 
 log = structlog.get_logger()
 

@@ -1,6 +1,7 @@
 """The command line.
 
     main              answers Ctrl-C, and imports the rest
+    roles             processes that serve, which start without the rest
     program           the table of commands, which names the module of each; only the one that is called is imported
     command, filters  what commands have in common: their examples and options
     help, output      what an operator reads: help pages, tables, JSON
@@ -24,7 +25,7 @@ except KeyboardInterrupt:
 def main() -> None:
     """Run the command line."""
     with exit_on_interrupt():
-        program = import_module("relay.cli.program")
-    code = program.run()
+        run = import_module("relay.cli.roles").role_of(sys.argv[1:]) or import_module("relay.cli.program").run
+    code = run()
     ignore_interrupts()
     sys.exit(code)

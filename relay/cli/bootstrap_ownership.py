@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay.bootstrap.both_apis import FromBoth
-from relay.bootstrap.factory import needs_of, open_accounts
+from relay.bootstrap.factory import open_accounts
+from relay.bootstrap.needs import needs_of
 from relay.bootstrap.ownership.adoption import adopt as adopt_subscription
 from relay.bootstrap.ownership.prune import plan_prune
 from relay.bootstrap.ownership.prune import prune as prune_subscriptions

@@ -18,12 +18,13 @@ from relay.cli.progress import progress
 from relay.config.file import read_config
 from relay.config.linq_accounts import accounts_of, key_and_rules
 from relay.config.load import load_settings
-from relay.gaps.run import SETTLED_AFTER, Asked, is_same_walk, open_gap_finder
+from relay.gaps.run import Asked, is_same_walk, open_gap_finder
 from relay.linq.api.history import RATE
 from relay.linq.api.v3 import open_linq
 from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.rules.current import Rules
+from relay.store.gaps.outages import SETTLED_AFTER
 from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState, summary
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ page and the completion of command names read the table only.
 
 from __future__ import annotations
 
-import sys
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
@@ -15,10 +14,10 @@ import typer
 import typer.main
 
 from relay import __version__
+from relay.cli.failures import reported
 from relay.cli.help import EXIT_CODES, RelayCommand, RelayGroup, verbatim
-from relay.cli.interrupts import INTERRUPTED, exit_on_interrupt
-from relay.cli.terminal import escape_what_cannot_be_encoded, fail, flush
-from relay.core.errors import RelayError, ServiceError, SeveralProblems
+from relay.cli.interrupts import exit_on_interrupt
+from relay.cli.terminal import escape_what_cannot_be_encoded
 from relay.process.build import revision
 from relay.process.imports import lasting_imports
 
@@ -187,33 +186,9 @@ def relay(
 def run() -> int:
     """Run the command line; return the exit code."""
     escape_what_cannot_be_encoded()
-    try:
-        code = _call()
-        return code if flush() else 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        flush()
-        return 1
-    except OSError as error:
-        fail(f"relay: {error}")
-        return 1
+    return reported(_call)
 
 
 def _call() -> int:
-    try:
-        typer.main.get_command(app)(prog_name="relay")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    except RelayError as error:
-        fail(error.for_cli if isinstance(error, ServiceError) else str(error))
-        return 2 if isinstance(error, SeveralProblems) else 1
-    except Exception as error:
-        # An error of Redis can only be one if the command has imported redis.
-        redis_errors = sys.modules.get("redis.exceptions")
-        if redis_errors is None or not isinstance(error, redis_errors.RedisError):
-            raise
-        is_refusal = isinstance(error, sys.modules["redis.exceptions"].NoPermissionError)
-        fail(f"Redis: {error}" + ("; relay acl prints the rights that are needed" if is_refusal else ""))
-        return 1
+    typer.main.get_command(app)(prog_name="relay")
     return 0

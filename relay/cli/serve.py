@@ -1,4 +1,7 @@
-"""`relay up`, `relay ingress`, `relay worker`, `relay admin`: the service itself."""
+"""`relay up`, `relay ingress`, `relay worker`, `relay admin`: the service itself.
+
+An ingress or a worker without options starts without this module (`relay.cli.roles`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from relay.process.event_loop import run
 from relay.process.imports import lasting_imports
 from relay.process.logs import configure_logging
 from relay.process.subprocesses import python
-from relay.process.telemetry.opening import error_reports, telemetry
+from relay.process.telemetry.opening import error_reports
 
 app = commands()
 
@@ -29,24 +32,20 @@ def ingress(
     share_port: Annotated[bool, typer.Option("--share-port", hidden=True)] = False,
 ) -> None:
     """Receive Linq's webhooks; needs REDIS_URL and RELAY_SECRET_KEY."""
-    settings = load_settings("relay_secret_key")
-    configure_logging(settings.relay_log_level, settings.relay_log_format)
     if processes > 1:
+        settings = load_settings("relay_secret_key")
         raise typer.Exit(_supervise(settings, "ingress", processes, "relay", "ingress", "--share-port"))
     with lasting_imports():
-        from relay.web.server import serve_ingress  # noqa: PLC0415  half a second, which a worker and `up` do without
+        from relay.web.server import run_role  # noqa: PLC0415  half a second, which a worker and `up` do without
 
-    with telemetry(environment_with_secrets(), "ingress") as tracer:
-        run(serve_ingress(settings, share_port=share_port, tracer=tracer))
+    raise typer.Exit(run_role(share_port=share_port))
 
 
 @command(app, examples=("relay worker", "relay worker --processes 2"))
 def worker(*, processes: Processes = 1) -> None:
     """Route events and deliver them; needs REDIS_URL and relay.toml."""
-    settings = load_settings()
-    configure_logging(settings.relay_log_level, settings.relay_log_format)
     if processes > 1:
-        raise typer.Exit(_supervise(settings, "worker", processes, "workers"))
+        raise typer.Exit(_supervise(load_settings(), "worker", processes, "workers"))
     sys.stdout.flush()
     os.execv(sys.executable, python("workers"))  # noqa: S606  the worker is its own program; this process becomes it
 
@@ -86,6 +85,7 @@ def up(
 
 def _supervise(settings: Settings, role: str, count: int, module: str, *arguments: str) -> int:
     """Run `count` processes of a module, as a group, until a signal stops them."""
+    configure_logging(settings.relay_log_level, settings.relay_log_format)
     with lasting_imports():
         from relay.web.admin.group import supervise_role  # noqa: PLC0415  half a second, which a single process saves
 

@@ -8,8 +8,6 @@ import shutil
 import sys
 from typing import Any
 
-import typer
-
 
 def is_terminal() -> bool:
     """Return True if standard output is a terminal."""
@@ -25,7 +23,7 @@ def paint(text: str, **style: Any) -> str:
     """Return `text` in colour, if standard output is a terminal that is to have colours (NO_COLOR, TERM=dumb)."""
     if not is_terminal() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
-    return typer.style(text, **style)
+    return _styled(text, **style)
 
 
 def fail(message: str) -> None:
@@ -33,7 +31,14 @@ def fail(message: str) -> None:
     if sys.stderr is None:
         return
     has_colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    typer.echo(typer.style(message, fg="red") if has_colour else message, err=True)
+    sys.stderr.write(f"{_styled(message, fg='red') if has_colour else message}\n")
+    sys.stderr.flush()
+
+
+def _styled(text: str, **style: Any) -> str:
+    import typer  # noqa: PLC0415  a role that serves does without, unless it fails on a terminal
+
+    return typer.style(text, **style)
 
 
 def escape_what_cannot_be_encoded() -> None:

@@ -7,7 +7,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, field_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
 
 from relay.config.telemetry_settings import TelemetrySettings
 from relay.core.access.scopes import EVERY_SCOPE, Scope
@@ -71,29 +70,21 @@ def _header(text: Any) -> Any:
 
 
 _CHECKED = Field(validate_default=True)
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks), _CHECKED]
-Users = Annotated[tuple[PageUser, ...], NoDecode, BeforeValidator(_users), _CHECKED]
 
 
 class PageSettings(TelemetrySettings):
     """Variables of the page that the admin listener serves."""
-
-    model_config = SettingsConfigDict(use_attribute_docstrings=True)
 
     relay_page_user_header: Annotated[str, BeforeValidator(_header)] | None = None
     """Header in which a reverse proxy names the user that it has signed in, such as `Remote-User` or
     `X-Forwarded-Email`. It counts only in requests from `RELAY_PAGE_PROXIES`, which it requires together with
     `RELAY_PAGE_USERS`. Without it, people sign in to the page with a token.
     """
-    relay_page_proxies: Annotated[
-        tuple[Network, ...], NoDecode, BeforeValidator(_networks), Field(validate_default=True)
-    ] = ()
+    relay_page_proxies: Annotated[tuple[Network, ...], BeforeValidator(_networks), _CHECKED] = ()
     """Addresses and networks of the proxies that may name a user, separated by commas, such as `10.0.0.5,
     fd00::/64`. The proxy must remove that header from what its own clients send.
     """
-    relay_page_users: Annotated[
-        tuple[PageUser, ...], NoDecode, BeforeValidator(_users), Field(validate_default=True)
-    ] = ()
+    relay_page_users: Annotated[tuple[PageUser, ...], BeforeValidator(_users), _CHECKED] = ()
     """Users that the proxy may name, and what each may do, separated by commas: `PATTERN=operator` or
     `PATTERN=team/NAME`, each with `:` and scopes joined by `+`, or without for every scope, such as
     `alice@example.com=operator, *@support.example.com=team/support:read+replay`. The first match counts.

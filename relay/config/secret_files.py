@@ -45,6 +45,15 @@ def read_files(names: Iterable[str], variables: Mapping[str, str]) -> tuple[dict
     return values, problems, warnings
 
 
+def read_dotenv(path: Path) -> dict[str, str | None]:
+    """Return the variables in a file such as `.env`, which need not exist."""
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values  # noqa: PLC0415  in a container there is no such file
+
+    return dict(dotenv_values(path))
+
+
 def _read(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8-sig")

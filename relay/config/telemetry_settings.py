@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 
-class TelemetrySettings(BaseSettings):
+class TelemetrySettings(BaseModel):
     """Variables with the names that OpenTelemetry and Sentry have given them."""
 
-    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(defer_build=True)
 
     otel_exporter_otlp_endpoint: str | None = None
     """URL of a collector that takes OTLP over HTTP, such as `http://collector:4318`; turns traces on. The extra `otel`

@@ -17,6 +17,7 @@ from relay.core.timestamps import utc_text
 from relay.gaps.walk import Walker
 from relay.linq.api.history import RATE, open_linq_history
 from relay.store.gaps.message_index import MessageIndex
+from relay.store.gaps.outages import SETTLED_AFTER
 from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.history import LinqHistory
     from relay.store.driver.client import Redis
-
-SETTLED_AFTER = 1800.0
-"""Seconds after which Linq has given up on an event."""
 
 
 class NothingToCompare(RelayError):

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import socket
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web, web_response
 
-from relay.core.errors import RelayError
-from relay.net.acceptor import Acceptor, open_listeners
+from relay.net.front import Requests, accepting, listening_front
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    import socket
+    from collections.abc import AsyncIterator, Callable
 
-    from aiohttp.typedefs import Handler
+    from aiohttp.typedefs import Handler, Middleware
 
+    from relay.net.front import Front, ProtocolFactory
     from relay.net.listen_address import Listen
 
-    ProtocolFactory = Callable[[], asyncio.Protocol]
     Malformed = Callable[[str | None, str], None]
 
-_SHUTDOWN_TIMEOUT = 10.0  # seconds for requests in flight
-_HANDLER_TIMEOUT = 1.0  # seconds for requests that are still in flight after that
+_HANDLER_TIMEOUT = 1.0  # seconds for requests that are still in flight after the others
 _LINGER_TIMEOUT = 1.0  # seconds that the rest of a body is read after its response, so that the sender can read that
 
 _DISCONNECTED = 499  # of nginx: the client closed the connection
@@ -54,54 +50,6 @@ class _AppLog(logging.LoggerAdapter[logging.Logger]):
             self._on_malformed(str(remote) if remote else None, type(error).__name__)
 
 
-class Requests:
-    """Requests in flight. aiohttp's own shutdown stops reading at once, which cuts off bodies still being sent."""
-
-    def __init__(self) -> None:
-        self.are_ending = False
-        """True if each connection is closed after its next response."""
-        self.ending = asyncio.Event()
-        """Set while they are ending, for responses without an end of their own."""
-        self.count = 0
-        """The number of requests in flight."""
-        self._ended = asyncio.Event()
-
-    def end(self, *, are_ending: bool = True) -> None:
-        """Close each connection after its next response; with False, keep connections again."""
-        self.are_ending = are_ending
-        if are_ending:
-            self.ending.set()
-        else:
-            self.ending.clear()
-
-    @web.middleware
-    async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count the requests of an aiohttp application; forget those whose client is gone (middleware)."""
-        self.count += 1
-        try:
-            response = await handler(request)
-        except ConnectionError:
-            if not is_disconnected(request):
-                raise
-            return web.Response(status=_DISCONNECTED)  # nobody reads it; aiohttp would log a traceback
-        else:
-            if self.are_ending:
-                response.force_close()
-            return response
-        finally:
-            self.count -= 1
-            if not self.count:
-                self._ended.set()
-
-    async def finish(self) -> None:
-        """Wait until no request is in flight, with a timeout."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_SHUTDOWN_TIMEOUT):
-                while self.count:
-                    self._ended.clear()
-                    await self._ended.wait()
-
-
 REQUESTS = web.AppKey("requests", Requests)
 """The requests in flight of an application that listens."""
 
@@ -109,19 +57,6 @@ REQUESTS = web.AppKey("requests", Requests)
 def is_disconnected(request: web.Request) -> bool:
     """Return True if the connection of a request is closed, by its client or by a deadline."""
     return request.transport is None or request.transport.is_closing()
-
-
-class Front(Protocol):
-    """Protocol factory that takes the connections of a listener in place of the application."""
-
-    def __call__(self) -> asyncio.BaseProtocol:
-        """Return the protocol of a new connection."""
-
-    async def drain(self, timeout: float) -> None:
-        """Answer the requests that have begun to arrive, and close each connection; return after `timeout` at last."""
-
-    def close(self) -> None:
-        """Close the connections that are still open."""
 
 
 @asynccontextmanager
@@ -145,10 +80,29 @@ async def listening(
     Raises:
         RelayError: the address is not available.
     """
-    web_response.SERVER_SOFTWARE = _SERVER  # type: ignore[attr-defined]  # in place of the versions of aiohttp and Python
     requests = requests or Requests()
+    async with serving_app(app, requests, on_malformed) as app_protocol:
+        if front:
+            async with listening_front(front(app_protocol, requests), requests, listen, share_port=share_port) as port:
+                yield port
+            return
+        async with accepting(app_protocol, listen, share_port=share_port) as (port, stop):
+            try:
+                yield port
+            finally:
+                await stop()
+                requests.end()
+                await requests.finish()
+
+
+@asynccontextmanager
+async def serving_app(
+    app: web.Application, requests: Requests, on_malformed: Malformed | None = None
+) -> AsyncIterator[ProtocolFactory]:
+    """Run `app` while the context is open; yield what makes the protocol of a connection."""
+    web_response.SERVER_SOFTWARE = _SERVER  # type: ignore[attr-defined]  # in place of the versions of aiohttp and Python
     app[REQUESTS] = requests
-    app.middlewares.append(requests.watch)
+    app.middlewares.append(_counting(requests))
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -158,29 +112,30 @@ async def listening(
         lingering_time=_LINGER_TIMEOUT,
     )
     await runner.setup()
-    app_protocol: Any = runner.server
-    front_protocol = front(app_protocol, requests) if front else None
+    server: Any = runner.server
     try:
-        try:
-            listeners = await _listeners(listen, share_port=share_port)
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise RelayError(f"cannot listen on {listen}: {reason}") from None
-        acceptors = [Acceptor(listener, front_protocol or app_protocol) for listener in listeners]
-        try:
-            yield acceptors[0].port
-        finally:
-            for acceptor in acceptors:
-                await acceptor.close()
-            requests.end()
-            if front_protocol:
-                await front_protocol.drain(_SHUTDOWN_TIMEOUT)
-                front_protocol.close()
-            else:
-                await requests.finish()
+        yield server
     finally:
         await runner.cleanup()
 
 
-async def _listeners(listen: Listen | socket.socket, *, share_port: bool) -> Sequence[socket.socket]:
-    return [listen] if isinstance(listen, socket.socket) else await open_listeners(listen, share_port=share_port)
+def _counting(requests: Requests) -> Middleware:
+    """Return a middleware that counts the requests of an application, and forgets those whose client is gone."""
+
+    @web.middleware
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        requests.begin_one()
+        try:
+            response = await handler(request)
+        except ConnectionError:
+            if not is_disconnected(request):
+                raise
+            return web.Response(status=_DISCONNECTED)  # nobody reads it; aiohttp would log a traceback
+        else:
+            if requests.are_ending:
+                response.force_close()
+            return response
+        finally:
+            requests.end_one()
+
+    return count

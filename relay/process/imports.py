@@ -1,28 +1,82 @@
-"""Imports that stay as long as the process does."""
+"""Imports that stay as long as the process does, without what libraries import for nothing.
+
+    redis-py     imports PyJWT, and with it all of cryptography, for tokens of Entra ID, which the relay does not use
+    structlog    imports rich, if it is there, for tracebacks on a terminal; the relay's logs write them as text
+    pydantic     reads the metadata of every installed distribution, for plugins
+
+They take 20 MB, and as much time as redis-py and structlog themselves.
+"""
 
 from __future__ import annotations
 
 import gc
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import os
+import sys
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_UNUSED = "jwt"
+_OPTIONAL = "rich"
+_NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
+
 
 @contextmanager
-def lasting_imports() -> Iterator[None]:
+def lasting_imports(*, are_lean: bool = False) -> Iterator[None]:
     """Import modules without the garbage collector, and leave what they made out of later collections.
 
     The collector would go through everything that is already imported again and again, and free next to nothing: a
-    third of the CPU time in which a worker starts.
+    third of the CPU time in which a worker starts. With `are_lean`, for processes that only log, structlog does not
+    find rich.
     """
-    if not gc.isenabled():
+    os.environ.setdefault(_NO_PLUGINS, "__all__")
+    with ExitStack() as stack:
+        if gc.isenabled():
+            gc.disable()
+            stack.callback(_freeze)
+        stack.enter_context(_standing_for(_UNUSED, _Deferred(_UNUSED)))
+        if are_lean:
+            stack.enter_context(_standing_for(_OPTIONAL, None))
+        yield
+
+
+def _freeze() -> None:
+    gc.freeze()
+    gc.enable()
+
+
+@contextmanager
+def _standing_for(name: str, stand_in: ModuleType | None) -> Iterator[None]:
+    """Let `import name` find `stand_in` while the context is open, or fail with None; not if it is imported already."""
+    if name in sys.modules:
         yield
         return
-    gc.disable()
+    sys.modules[name] = stand_in  # type: ignore[assignment]  # None: "the import results in a ModuleNotFoundError"
     try:
         yield
     finally:
-        gc.freeze()
-        gc.enable()
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+
+
+class _Deferred(ModuleType):
+    """A module that is imported when an attribute of it is read."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # of the import system
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(import_module(self.__name__), name)
+
+
+async def import_later(name: str) -> None:
+    """Import a module that few processes need, in a thread: the event loop goes on meanwhile."""
+    import asyncio  # noqa: PLC0415  a command that imports this module may need none
+
+    if name not in sys.modules:
+        await asyncio.to_thread(import_module, name)

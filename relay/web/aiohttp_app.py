@@ -12,13 +12,15 @@ from aiohttp import hdrs, web
 from relay.store.driver.client import describe
 from relay.web import responses
 from relay.web.handed_over import connection_of, follow
-from relay.web.health import add_health
+from relay.web.health import probes
 from relay.web.ingress import DIALECTS, Webhook
 
 if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
     from relay.web.health import Readiness
     from relay.web.ingress import Ingress
-    from relay.web.responses import Response
+    from relay.web.responses import Probe, Response
 
 log = structlog.get_logger()
 
@@ -39,12 +41,23 @@ def ingress_app(ingress: Ingress, readiness: Readiness) -> web.Application:
             delay = ingress.refuse_request(response.status, request.method, request.rel_url.raw_path, request.remote)
             await _wait(request, delay)
 
-    app = web.Application(client_max_size=responses.MAX_BODY, middlewares=[follow])
+    app = web.Application(client_max_size=responses.MAX_BODY, middlewares=[web.middleware(follow)])
     for path in DIALECTS:
         app.router.add_post(path, receive)
     app.on_response_prepare.append(finish)
-    add_health(app, readiness)
+    for path, probe in probes(readiness).items():
+        app.router.add_get(path, answering(probe))
     return app
+
+
+def answering(probe: Probe) -> Handler:
+    """Return `probe` as a handler of aiohttp."""
+
+    async def answer(_: web.Request) -> web.Response:
+        response = await probe()
+        return web.Response(status=response.status, headers=response.headers, body=response.body)
+
+    return answer
 
 
 async def _receive(ingress: Ingress, request: web.Request) -> Response:

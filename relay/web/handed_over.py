@@ -13,12 +13,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from relay.web.connection import Connection
 from relay.web.connections import LARGE
 
 if TYPE_CHECKING:
+    from aiohttp import web
     from aiohttp.typedefs import Handler
 
     from relay.web.connections import Connections
@@ -113,9 +112,8 @@ async def read_body(request: web.Request) -> bytes:
     return body
 
 
-@web.middleware
 async def follow(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Tell the connection when its request begins and ends (middleware)."""
+    """Tell the connection when its request begins and ends (a middleware, once it is marked as one)."""
     connection = connection_of(request)
     if connection is None:
         return await handler(request)

@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiohttp import web
 from pydantic_core import to_json
 
 from relay.process.lifecycle import Lifecycle
 from relay.store.keyring.key_cache import KeyringState
 from relay.store.rights.probe import RedisProbe, RedisState
+from relay.web.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relay.parts import IngressParts
+    from relay.web.responses import Probe
 
 _OK = "ok"
 _KEYRING: Mapping[KeyringState, str] = {
@@ -88,19 +89,18 @@ class Readiness:
         self._failing = failing
 
 
-def add_health(app: web.Application, readiness: Readiness) -> None:
-    """Add `/live` and `/ready` to `app`."""
+def probes(readiness: Readiness) -> dict[str, Probe]:
+    """Return the health checks by path, as functions that return the response."""
 
-    async def live(_: web.Request) -> web.Response:
+    async def live() -> Response:
         return _json(200, {"live": True})
 
-    async def ready(_: web.Request) -> web.Response:
+    async def ready() -> Response:
         is_ready, report = await readiness.report()
         return _json(200 if is_ready else 503, report)
 
-    app.router.add_get("/live", live)
-    app.router.add_get("/ready", ready)
+    return {"/live": live, "/ready": ready}
 
 
-def _json(status: int, value: Any) -> web.Response:
-    return web.Response(status=status, body=to_json(value), content_type="application/json")
+def _json(status: int, value: Any) -> Response:
+    return Response(status, {"Content-Type": "application/json"}, to_json(value))

@@ -21,6 +21,9 @@ MAX_HEAD = 8190
 METHOD = b"POST "
 """The beginning of a webhook."""
 
+GET = b"GET "
+"""The beginning of a probe."""
+
 _MAX_HEADERS = 128  # as aiohttp
 _MAX_DIGITS = 10  # of a Content-Length
 _FOR_AIOHTTP = frozenset((b"expect", b"sec-websocket-key1", b"transfer-encoding", b"upgrade"))
@@ -62,10 +65,10 @@ class RequestHead:
         """Collect a header."""
         self._headers[name.lower()] = value.rstrip(b" \t")
 
-    def is_ordinary(self, raw: bytes) -> bool:
+    def is_ordinary(self, raw: bytes, method: bytes = METHOD) -> bool:
         """Return True if aiohttp would find nothing special in the head, `raw`."""
         headers = self._headers
-        at = len(METHOD) + len(self.target)
+        at = len(method) + len(self.target)
         self.is_http_1_0 = not self.keeps_alive and raw.startswith(b" HTTP/1.0\r\n", at)
         return (
             raw.isascii()
@@ -89,3 +92,19 @@ def parse_head(raw: bytes) -> RequestHead | None:
         return None
     head.keeps_alive = parser.should_keep_alive()  # valid until the body ends, so only where one follows
     return head if head.body_length and head.is_ordinary(raw) else None
+
+
+def parse_probe(raw: bytes) -> RequestHead | None:
+    """Return the head of an ordinary GET without a body; None for any other. `raw` ends with the empty line."""
+    if len(raw) > MAX_HEAD or not raw.startswith(GET):
+        return None
+    head = RequestHead()
+    try:
+        HttpRequestParser(head).feed_data(raw)
+    except (HttpParserError, HttpParserUpgrade):
+        return None
+    wanted = ",".join(head.getall("Connection", ())).lower()
+    if wanted not in {"", "close", "keep-alive"} or "Content-Length" in head:
+        return None
+    head.keeps_alive = wanted != "close" and b" HTTP/1.1\r\n" in raw
+    return head if head.is_ordinary(raw, GET) else None

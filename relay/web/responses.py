@@ -14,7 +14,10 @@ from pydantic_core import to_json
 from relay.core.errors import BadSignature, RejectedWebhook, SecretUnknown, StoreUnavailable, TooManyFailures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+
+    Probe = Callable[[], Awaitable["Response"]]
+    """The answer to GET at a path, such as `/ready`."""
 
 MAX_BODY = 1024 * 1024
 """Bytes of a webhook's body; Linq documents no limit, its own plugins read up to 1 MB."""

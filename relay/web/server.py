@@ -8,43 +8,50 @@ requests in progress get their responses (bodies have ten seconds to arrive), an
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from relay.config.admin_address import INGRESS
-from relay.net.http_listener import Requests, listening
+from relay.config.load import load_settings
+from relay.config.settings import environment_with_secrets
+from relay.net.front import Handover, Requests, listening_front
 from relay.parts import ingress_parts
 from relay.process.descriptors import raise_descriptor_limit
-from relay.process.event_loop import stop_on_signals
+from relay.process.event_loop import run, stop_on_signals
 from relay.process.gc_tuning import tune_gc
+from relay.process.imports import import_later
 from relay.process.lifecycle import Phase
+from relay.process.logs import configure_logging
+from relay.process.telemetry.opening import telemetry
 from relay.process.timings import DEFAULTS, load_timings
 from relay.store.fleet.processes import Reporter
 from relay.store.rights.check import check_access
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
-from relay.web.aiohttp_app import ingress_app
 from relay.web.connections import Limits
 from relay.web.fast_path import FastPath
-from relay.web.health import Readiness
+from relay.web.health import Readiness, probes
 from relay.web.ingress import Ingress
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
     from relay.config.settings import Settings
-    from relay.net.http_listener import ProtocolFactory
+    from relay.net.front import ProtocolFactory
     from relay.net.listen_address import Listen
     from relay.parts import IngressParts
     from relay.process.telemetry.spans import Tracer
-    from relay.process.timings import Timings
+from relay.process.timings import Timings
 
 log = structlog.get_logger()
 
 
-def listening_for_webhooks(
+@asynccontextmanager
+async def listening_for_webhooks(
     parts: IngressParts,
     readiness: Readiness,
     listen: Listen,
@@ -52,8 +59,8 @@ def listening_for_webhooks(
     share_port: bool = False,
     limits: Limits | None = None,
     timings: Timings = DEFAULTS,
-) -> AbstractAsyncContextManager[int]:
-    """Serve webhooks while the context is open; yield the port. Arguments and errors are those of `listening`.
+) -> AsyncIterator[int]:
+    """Serve webhooks while the context is open; yield the port. Arguments and errors are those of `listening_front`.
 
     While the process stops or drains, each response closes its connection, so that kept ones move elsewhere.
     """
@@ -61,19 +68,18 @@ def listening_for_webhooks(
     readiness.lifecycle.follow(lambda phase: requests.end(are_ending=phase in {Phase.STOPPING, Phase.DRAINING}))
     ingress = Ingress(parts)
 
-    def fast_path(aiohttp: ProtocolFactory, requests: Requests) -> FastPath:
-        made = FastPath(ingress, parts.clock, aiohttp, requests, limits, timings)
-        parts.metrics.count_connections(made.connections.open)
-        return made
+    async def start_aiohttp() -> AbstractAsyncContextManager[ProtocolFactory]:
+        await import_later("relay.web.aiohttp_app")
+        from relay.net.http_listener import serving_app  # noqa: PLC0415  as all of aiohttp
+        from relay.web.aiohttp_app import ingress_app  # noqa: PLC0415  as above
 
-    return listening(
-        ingress_app(ingress, readiness),
-        listen,
-        share_port=share_port,
-        front=fast_path,
-        on_malformed=ingress.refuse_malformed,
-        requests=requests,
-    )
+        return serving_app(ingress_app(ingress, readiness), requests, ingress.refuse_malformed)
+
+    async with Handover(start_aiohttp) as aiohttp:
+        fast_path = FastPath(ingress, parts.clock, aiohttp, requests, limits, timings, probes=probes(readiness))
+        parts.metrics.count_connections(fast_path.connections.open)
+        async with listening_front(fast_path, requests, listen, share_port=share_port) as port:
+            yield port
 
 
 async def serve_ingress(settings: Settings, *, share_port: bool = False, tracer: Tracer | None = None) -> None:
@@ -111,3 +117,12 @@ def _work(parts: IngressParts, timings: Timings) -> list[str]:
     """Return the work in hand, in words: while webhooks arrive, the load balancer still knows this ingress."""
     quiet = parts.clock() - parts.last_seen.latest
     return [] if quiet > timings.webhooks_quiet else [f"last webhook {max(quiet, 0):.1f} s ago"]
+
+
+def run_role(*, share_port: bool = False) -> int:
+    """Run an ingress process until a signal stops it; return the exit code."""
+    settings = load_settings("relay_secret_key")
+    configure_logging(settings.relay_log_level, settings.relay_log_format)
+    with telemetry(environment_with_secrets(), INGRESS) as tracer:
+        run(serve_ingress(settings, share_port=share_port, tracer=tracer))
+    return 0

@@ -75,7 +75,7 @@ class Stage:
 
     async def prepare(self) -> None:
         """Store what bootstrap would store, and write relay.toml."""
-        settings = Settings(relay_secret_key=self._environment["RELAY_SECRET_KEY"], _env_file=None)  # type: ignore[arg-type, call-arg]  # validated, and how pydantic-settings takes it
+        settings = Settings.model_validate({"relay_secret_key": self._environment["RELAY_SECRET_KEY"]})
         async with self.redis.client() as redis:
             keyring = open_keyring(settings, redis)
             for line in LINES:

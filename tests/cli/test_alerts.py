@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from standardwebhooks import Webhook
 
-from relay.alerts import state
+from relay.alerts import LEASE, state
 from relay.alerts.lifecycle import Alert
 from relay.store.driver.lease import acquire_lease
 from tests.building import SECRET
@@ -47,7 +47,7 @@ async def sink(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 @pytest.mark.usefixtures("sink")
 async def test_firing_alerts_are_listed_with_what_is_unsent(redis: Redis) -> None:
-    async with acquire_lease(redis, redis.key.job_id(state.LEASE)) as lease:
+    async with acquire_lease(redis, redis.key.job_id(LEASE)) as lease:
         await state.save(redis, lease.token, {"a": FIRING, "b": PENDING}, [b"{}"], NOW_MS)
     await state.record_failure(redis, state.Sending(), "https://x responds 404", NOW_MS / 1000)
     said = await main_here("alerts", "--utc")

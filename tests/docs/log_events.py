@@ -18,7 +18,7 @@ _BY_KIND = {"contain", "look", "log_suspended"}
 _CHOSEN = {
     ("relay/store/isolation.py", "event"): "by kind",
     ("relay/store/inbox/refusals.py", "event"): "by caller",
-    ("workers/maintenance/alerting.py", "event"): "alert.began",
+    ("workers/maintenance/alert_run.py", "event"): "alert.began",
     ("workers/delivery/flow_control.py", "f'breaker.{state}'"): "breaker.open",
 }
 """Events whose name is not written where they are logged, by file and expression."""

@@ -16,10 +16,10 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from relay.cli.reference import reference_files, reference_pages
 from relay.cli.reference.commands import commands_page, runs_by_itself, visible_commands
 from relay.cli.reference.value_forms import annotation_of, default_of, form_of
+from relay.config.attribute_docstrings import attribute_docstrings
 from relay.config.settings import Settings
 from relay.core.config.fields import Duration, Line, Size, Table
 from relay.core.config.relay_toml import RelayConfig
-from relay.web.api.schemas.attribute_docstrings import attribute_docstrings
 from tests.cli.running import invoke
 from tests.docs.pages import DOCS, ROOT, ROOT_COMMAND, page
 

@@ -88,7 +88,7 @@ class Service:
     async def bootstrap(self) -> None:
         """Register the lines, as `relay bootstrap apply` does but in this process, which is quicker."""
         given = {name.lower(): value for name, value in self.environment.items()}
-        settings = Settings(_env_file=None, **{name: given[name] for name in Settings.model_fields if name in given})  # type: ignore[arg-type, call-arg]  # validated, and how pydantic-settings takes it
+        settings = Settings.model_validate({name: given[name] for name in Settings.model_fields if name in given})
         async with (
             self.redis.client() as redis,
             open_reconciler(settings, redis, read_config(self.rules)) as reconciler,

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-import relay.net.http_listener
+import relay.net.front
 from relay.core.errors import RelayError
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
@@ -47,7 +47,7 @@ async def refuses(port: int) -> bool:
 
 @pytest.fixture
 def short_shutdown_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay.net.http_listener, "_SHUTDOWN_TIMEOUT", 0.05)
+    monkeypatch.setattr(relay.net.front, "SHUTDOWN_TIMEOUT", 0.05)
 
 
 async def test_body_in_flight_is_drained_at_shutdown() -> None:

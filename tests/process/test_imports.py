@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
+
+import pytest
 
 from relay.process.imports import lasting_imports
 
@@ -17,3 +21,39 @@ def test_collector_ignores_what_was_imported() -> None:
         assert gc.get_freeze_count() > before
     finally:
         gc.unfreeze()
+
+
+_NEVER = {  # what a role does without
+    "ingress": ("aiohttp", "workers", "tomllib", "relay.core.config.relay_toml", "relay.bootstrap"),
+    "worker": ("aiohttp", "cryptography.fernet", "relay.bootstrap.factory", "relay.alerts.post"),
+}
+_NONE = (  # what none needs: SDKs, schemas, documents, pages, command lines, metadata of distributions
+    *("linq", "httpx", "anyio", "jwt", "rich", "pygments", "typer", "click", "dotenv", "jinja2", "aiohttp_jinja2"),
+    *("openapi_pydantic", "pydantic_settings", "jmespath", "opentelemetry", "sentry_sdk", "jsonschema"),
+    *("relay.web.api", "relay.web.pages", "relay.cli.program", "relay.ui", "relay.services", "relay.sandbox"),
+)
+_IMPORT = """
+import sys
+from relay.cli.roles import role_of
+assert role_of(sys.argv[1:2]) is not None
+print(*sorted(name for name in sys.modules for heavy in sys.argv[2:] if (name + ".").startswith(heavy + ".")))
+"""
+
+
+@pytest.mark.parametrize("role", _NEVER)
+def test_role_imports_nothing_that_it_does_not_use(role: str) -> None:
+    command = [sys.executable, "-c", _IMPORT, role, *_NEVER[role], *_NONE]
+    assert subprocess.run(command, capture_output=True, check=True, text=True, timeout=30).stdout == "\n"  # noqa: S603
+
+
+def test_redis_finds_pyjwt_when_it_needs_it() -> None:
+    program = """
+import sys
+from relay.process.imports import lasting_imports
+with lasting_imports(are_lean=True):
+    import redis.auth.token, structlog
+assert not {"jwt", "rich"} & sys.modules.keys()
+import jwt, rich
+assert redis.auth.token.JWToken(jwt.encode({"exp": 2e9, "iat": 1, "oid": "x"}, "k" * 32)).is_expired() is False
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)  # noqa: S603

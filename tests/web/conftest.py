@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -21,16 +21,18 @@ from relay.store.keyring import key_cache
 from relay.web.aiohttp_app import ingress_app
 from relay.web.fast_path import FastPath
 from relay.web.handed_over import HandedOver
-from relay.web.health import Readiness
+from relay.web.health import Readiness, probes
 from relay.web.ingress import Ingress
 from relay.web.server import listening_for_webhooks
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
 from tests.support import KEYS, eventually
+from tests.web.handing_over import handover_to
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
 
+    from relay.net.front import ProtocolFactory, Requests
     from relay.store.driver.client import Redis
     from relay.store.keyring.keyring import Keyring
     from relay.web.connections import Limits
@@ -64,7 +66,12 @@ class Running:
         """Listen with the same ingress on another port; the other way leaves each connection to aiohttp."""
         factory = FastPath if way == "fast path" else OnlyAiohttp
         ingress = Ingress(self.parts)
-        front = partial(factory, ingress, self.parts.clock, limits=limits, timings=timings)
+
+        def front(aiohttp: ProtocolFactory, requests: Requests) -> FastPath:
+            ways = handover_to(aiohttp)
+            known = probes(self.readiness)
+            return factory(ingress, self.parts.clock, ways, requests, limits=limits, timings=timings, probes=known)
+
         app = ingress_app(ingress, self.readiness)
         async with listening(app, ANY_PORT, front=front, on_malformed=ingress.refuse_malformed) as port:
             yield port
@@ -74,7 +81,8 @@ class OnlyAiohttp(FastPath):
     """Connections of which aiohttp serves every request."""
 
     def __call__(self) -> asyncio.Protocol:
-        return HandedOver(self.connections, self.aiohttp())
+        assert self.aiohttp.factory is not None
+        return HandedOver(self.connections, self.aiohttp.factory())
 
 
 @pytest.fixture(params=["fast path", "aiohttp"])

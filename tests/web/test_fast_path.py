@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import relay.web.fast_path
-from relay.net.http_listener import Requests
+import relay.web.fast_connection
+from relay.net.front import Requests
 from relay.net.listen_address import Listen
 from relay.process.event_loop import run
 from relay.process.timings import Timings
@@ -23,6 +23,7 @@ from tests.chaos.wire import read_message
 from tests.conftest import NOW
 from tests.support import TIMEOUT, eventually, hang_up
 from tests.web.conftest import stored
+from tests.web.handing_over import handover_to
 from tests.web.wire import TARGET, chunked_request, connection, request_of, response_of
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ HERE = Listen(host="127.0.0.1", port=0)
 def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list with an item for each connection that is handed over to aiohttp."""
     found: list[str] = []
-    hand_over = relay.web.fast_path._Connection._hand_over
+    hand_over = relay.web.fast_connection.FastConnection._hand_over
 
-    def record(self: relay.web.fast_path._Connection) -> None:
+    def record(self: relay.web.fast_connection.FastConnection) -> None:
         found.append("handed over")
         hand_over(self)
 
-    monkeypatch.setattr(relay.web.fast_path._Connection, "_hand_over", record)
+    monkeypatch.setattr(relay.web.fast_connection.FastConnection, "_hand_over", record)
     return found
 
 
@@ -114,10 +115,24 @@ async def test_expect_is_answered_100_continue(ingress: Running) -> None:
         assert (await read_message(reader)).status == 200
 
 
+async def test_probes_take_the_fast_path(ingress: Running, redis: Redis, handed_over: list[str]) -> None:
+    async with connection(ingress.port) as (reader, writer):
+        for path in (b"/live", b"/ready?verbose"):
+            writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            probed = await read_message(reader)
+            assert (probed.status, probed.headers["content-type"]) == (200, "application/json")
+        writer.write(request_of("e1") + b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (await read_message(reader)).status == 200
+        last = await read_message(reader)
+        assert (last.body, last.headers["connection"], await reader.read()) == (b'{"live":true}', "close", b"")
+    assert await stored(redis) == ["e1"]
+    assert handed_over == []
+
+
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
-        (b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (b"GET /live HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 200),
         (b"GET /webhooks/linq HTTP/1.1\r\nHost: x\r\n\r\n", 405),
         (b"POST /webhooks/linq/v3 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 404),
         (b"POST /webhooks/linqs HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 404),
@@ -178,7 +193,7 @@ def test_sender_that_leaves_before_the_response_leaves_no_trace(*, resets: bool)
 
     async def leave() -> None:
         slow = Slow()
-        fast_path = FastPath(slow, lambda: NOW, asyncio.Protocol, Requests())
+        fast_path = FastPath(slow, lambda: NOW, handover_to(asyncio.Protocol), Requests())
         async with await asyncio.get_running_loop().create_server(fast_path, "127.0.0.1", 0) as server:
             _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             writer.write(request_of())
@@ -205,7 +220,7 @@ async def test_bug_closes_the_connection_and_is_reported() -> None:
 
     loop, reported = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(lambda _, context: reported.set() if "no room" in repr(context) else None)
-    fast_path = FastPath(Broken(), lambda: NOW, asyncio.Protocol, Requests())
+    fast_path = FastPath(Broken(), lambda: NOW, handover_to(asyncio.Protocol), Requests())
     async with (
         await loop.create_server(fast_path, "127.0.0.1", 0) as server,
         connection(server.sockets[0].getsockname()[1]) as (reader, writer),
@@ -247,7 +262,7 @@ async def test_shutdown_answers_bodies_and_closes_idle_connections(ingress: Runn
 
 async def test_usual_response_is_encoded_once_a_second() -> None:
     now = NOW
-    fast_path = FastPath(None, lambda: now, asyncio.Protocol, Requests())  # type: ignore[arg-type]  # not used
+    fast_path = FastPath(None, lambda: now, handover_to(asyncio.Protocol), Requests())
     first = fast_path.encode(ACCEPTED, closing=False)
     assert fast_path.encode(ACCEPTED, closing=False) is first
     assert b"Connection: close" in fast_path.encode(ACCEPTED, closing=True)

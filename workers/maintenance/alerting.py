@@ -1,33 +1,21 @@
 """The alerts of the relay itself: twice a minute one worker looks for problems, and sends webhooks about them.
 
 It is a job of its own and not part of the sweep: a URL that does not respond delays no wake-up, and a sweep that has
-stopped is noticed. See `relay.alerts` for the way from a problem to its webhook.
+stopped is noticed. `alert_run` does it, and is imported where relay.toml has `[alerts]`: it has an HTTP client.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
-from relay.alerts import history, state
-from relay.alerts.conditions import problems
-from relay.alerts.lifecycle import Step, advance
-from relay.alerts.message import message_of
-from relay.alerts.post import PostError, post
-from relay.alerts.reading import IncompleteReading, read_facts
+from relay.process.imports import import_later
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay.config.file import RulesInForce
-    from relay.core.config.alerts import Alerts
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
-
-_MAX_SENT = 20  # webhooks of one run
-
-log = structlog.get_logger()
 
 
 class Alerting:
@@ -50,52 +38,9 @@ class Alerting:
         Raises:
             LeaseLost: another worker does it.
         """
-        alerts = self._rules.current.config.alerts
-        if alerts is None:
+        if not self.is_on:
             return
-        try:
-            await self._look(alerts, lease)
-        except IncompleteReading as error:  # what was not read must not count as ended
-            log.warning("alerts.not_evaluated", error=str(error))
-        await self._send(lease)
+        await import_later("workers.maintenance.alert_run")
+        from workers.maintenance.alert_run import AlertRun  # noqa: PLC0415  see above
 
-    async def _look(self, alerts: Alerts, lease: Lease) -> None:
-        now = self._clock()
-        facts = await read_facts(self._redis, self._rules.current, now)
-        known = await state.watched(self._redis)
-        step = advance(known, problems(facts, alerts), round(now * 1000))
-        messages = [message_of(notice, alerts.runbook) for notice in step.notices]
-        if known or step.alerts:
-            await state.save(self._redis, lease.token, step.alerts, messages, round(now * 1000))
-        await history.record(self._redis, facts.counts, now)
-        _log(step)
-
-    async def _send(self, lease: Lease) -> None:
-        destination = self._rules.current.alerts
-        assert destination is not None  # noqa: S101  it is loaded with the table
-        sending = await state.sending(self._redis)
-        if sending.due_ms > self._clock() * 1000:
-            return
-        for waiting in await state.outbox(self._redis, _MAX_SENT):
-            if not lease.is_sure:
-                return
-            now = self._clock()
-            try:
-                await post(*destination, waiting.webhook_id, waiting.body, now)
-            except PostError as error:
-                if not state.is_stale(waiting, now):
-                    await state.record_failure(self._redis, sending, str(error), now)
-                    log.warning("alerts.not_sent", error=str(error), failures=sending.failures + 1)
-                    return
-                log.error("alerts.given_up", error=str(error), id=waiting.webhook_id)  # noqa: TRY400  no bug
-            await state.remove(self._redis, waiting)
-
-
-def _log(step: Step) -> None:
-    for notice in step.notices:
-        alert = notice.alert
-        fields = {"alert": alert.condition, "severity": alert.severity, **alert.labels, "what": alert.text}
-        if notice.kind == "began":
-            log.warning("alert.began", **fields)
-        else:
-            log.info("alert.ended", **fields)
+        await AlertRun(self._redis, self._rules, self._clock).run(lease)

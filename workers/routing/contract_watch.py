@@ -9,15 +9,15 @@ the end of its batch.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, get_args
+from functools import cache
+from typing import TYPE_CHECKING
 
 import structlog
-from linq.types.webhook_event_type import WebhookEventType
 
 from relay.contracts.facts import Readings, tallies_of
 from relay.contracts.learning import LOST
 from relay.linq.payloads.envelope import OLDEST_V3
-from relay.linq.payloads.event_types import V2_TYPES
+from relay.linq.payloads.event_types import V2_TYPES, v3_types
 from relay.store.contracts.contracts import Contracts, Known
 from relay.store.driver.client import REDIS_ERRORS, describe
 
@@ -33,13 +33,13 @@ _AFTER_ERROR = 10.0
 _MAX_TYPES = 1000
 _MANY, _OF_MANY = 100, 4  # events of a batch, and how many of them one that is counted stands for
 
-KNOWN = Known(
-    types=frozenset({*get_args(WebhookEventType), *V2_TYPES}),
-    versions=frozenset({"v2", OLDEST_V3, "2026-02-03"}),
-)
-"""The event types and payload versions that this release can read."""
-
 log = structlog.get_logger()
+
+
+@cache
+def known() -> Known:
+    """Return the event types and payload versions that this release can read."""
+    return Known(types=frozenset({*v3_types(), *V2_TYPES}), versions=frozenset({"v2", OLDEST_V3, "2026-02-03"}))
 
 
 class ContractWatch:
@@ -78,7 +78,7 @@ class ContractWatch:
         taken = self._readings.take()
         self._due = time.monotonic() + _INTERVAL
         try:
-            changes = await self._contracts.add(tallies_of(taken), KNOWN, round(self._clock() * 1000))
+            changes = await self._contracts.add(tallies_of(taken), known(), round(self._clock() * 1000))
         except REDIS_ERRORS as error:
             self._readings.give_back(taken)
             self._due = time.monotonic() + _AFTER_ERROR

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from arq.worker import Retry
 
-from relay.alerts.state import LEASE as ALERTS_LEASE
+from relay.alerts import LEASE as ALERTS_LEASE
 from relay.store import wakeups
 from relay.store.driver.client import REDIS_ERRORS, describe, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from relay.bootstrap.factory import NEEDS, open_reconciler
+from relay.bootstrap.factory import open_reconciler
 from relay.bootstrap.migration.messages import COMPARED, Comparison, compare, copy_of
+from relay.bootstrap.needs import NEEDS
 from relay.bootstrap.plan import Action
 from relay.core.durations import format_duration
 from relay.core.patterns import matches

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from relay.cli.reference.markdown import generated_from, table
 from relay.cli.reference.value_forms import annotation_of, default_of, form_of
+from relay.config.attribute_docstrings import attribute_docstrings
 from relay.core.config.alerts import AboveAge, AboveCount, AboveShare, Alerts, Quiet, Within
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Auth
@@ -15,7 +16,6 @@ from relay.core.config.linq import LinqAccount, LinqConfig, LinqV2
 from relay.core.config.relay_toml import AttemptBounds, Subscription
 from relay.core.config.teams import Team
 from relay.core.config.topics import DeadBounds, Topic
-from relay.web.api.schemas.attribute_docstrings import attribute_docstrings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

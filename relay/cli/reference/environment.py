@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from relay.cli.reference.markdown import generated_from, table
 from relay.cli.reference.value_forms import annotation_of, form_of
+from relay.config.attribute_docstrings import attribute_docstrings
 from relay.config.page_settings import PageSettings, PageUser
 from relay.config.settings import Settings, classes_in
 from relay.config.telemetry_settings import TelemetrySettings
@@ -49,10 +50,8 @@ def environment_page() -> str:
     """Return the text of environment.md."""
     bases = (TelemetrySettings, PageSettings)  # each has the variables of those before it
     fields = sorted(Settings.model_fields.items(), key=lambda item: sum(item[0] in base.model_fields for base in bases))
-    rows = [
-        (f"`{name.upper()}`", _value(name, field), _default(name, field), field.description or "")
-        for name, field in fields
-    ]
+    texts = attribute_docstrings(Settings)
+    rows = [(f"`{name.upper()}`", _value(name, field), _default(name, field), texts[name]) for name, field in fields]
     head = generated_from("Settings in relay/config/settings.py") + _INTRODUCTION
     return head + table(("variable", "value", "default", ""), rows)
 

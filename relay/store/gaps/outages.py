@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
 
 
+SETTLED_AFTER = 1800.0
+"""Seconds after which Linq has given up on an event."""
+
+
 class Outage(NamedTuple):
     """An outage, Unix milliseconds."""
 

@@ -7,12 +7,15 @@ these again with the new key.
 from __future__ import annotations
 
 import hmac
+from functools import cached_property
 from hashlib import sha256
-
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from typing import TYPE_CHECKING
 
 from relay.core.errors import StoreError
 from relay.core.secret import SigningSecret, normal_key
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
 
 
 class Cipher:
@@ -24,7 +27,13 @@ class Cipher:
         self.known_ids = frozenset(sha256(normal_key(text).encode()).hexdigest()[:8] for text in (key, *old))
         """The names of this key and of the older ones."""
         self._key = normal_key(key).encode()
-        self._fernet = MultiFernet([Fernet(normal_key(text)) for text in (key, *old)])
+        self._keys = tuple(normal_key(text) for text in (key, *old))
+
+    @cached_property
+    def _fernet(self) -> MultiFernet:
+        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415  8 MB; workers seldom have stored secrets
+
+        return MultiFernet([Fernet(key) for key in self._keys])
 
     def encrypt(self, secret: SigningSecret) -> str:
         """Return `secret`, encrypted."""
@@ -52,6 +61,8 @@ class Cipher:
         Raises:
             StoreError: it was encrypted with another key, or changed.
         """
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415  as above
+
         try:
             return self._fernet.decrypt(encrypted.encode()).decode()
         except (InvalidToken, UnicodeError):

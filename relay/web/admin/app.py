@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
-from pydantic_core import to_json
 
-from relay.metrics.process_metrics import CONTENT_TYPE
+from relay.web.admin.probes import HEADERS, probes_of
 from relay.web.admin.rest import add_rest
+from relay.web.aiohttp_app import answering
 from relay.web.handed_over import connection_of, follow, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from aiohttp.typedefs import Handler
 
-    from relay.web.admin.report import Observed, Report
+    from relay.web.admin.report import Observed
 
     Portal = Mapping[str, web.Application]
     """Applications by the path below which they are; `/` is what the others leave."""
@@ -31,23 +31,10 @@ def admin_app(observed: Observed, portal: Portal | None = None, busy: int = 0) -
 
     Of the requests to `portal`, at most `busy` are handled at a time: the rest of the connections is for the probes.
     """
-
-    async def live(_: web.Request) -> web.Response:
-        report = await observed.live()
-        return _json(report, is_good=report["live"])
-
-    async def ready(_: web.Request) -> web.Response:
-        report = await observed.ready()
-        return _json(report, is_good=report["ready"])
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=await observed.metrics(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
-
-    app = web.Application(client_max_size=_MAX_BODY, middlewares=[follow])
+    app = web.Application(client_max_size=_MAX_BODY, middlewares=[web.middleware(follow)])
     app.on_response_prepare.append(_add_headers)
-    app.router.add_get("/live", _with_body(live))
-    app.router.add_get("/ready", _with_body(ready))
-    app.router.add_get("/metrics", _with_body(metrics))
+    for path, probe in probes_of(observed).items():
+        app.router.add_get(path, _with_body(answering(probe)))
     share = _Share(busy)
     for path, part in sorted((portal or {}).items(), reverse=True):
         part.middlewares.append(share.limit)  # innermost: the part words the refusal
@@ -79,12 +66,12 @@ class _Share:
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Add what every response has: it may be of private data, and is what its type says (a signal)."""
-    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    """Add what every response has (a signal)."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
-def _with_body(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
+def _with_body(handler: Handler) -> Handler:
     """Return `handler` with the body read before: its deadline is over then."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -92,8 +79,3 @@ def _with_body(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Han
         return await handler(request)
 
     return handle
-
-
-def _json(report: Report, *, is_good: bool) -> web.Response:
-    body = to_json(report, indent=2) + b"\n"
-    return web.Response(status=200 if is_good else 503, body=body, content_type="application/json")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -18,19 +19,21 @@ import structlog
 
 from relay.config.admin_address import WORKER, admin_address
 from relay.core.errors import RelayError
-from relay.net.http_listener import listening
+from relay.net.front import Handover, Requests, listening_front
 from relay.net.listen_address import Listen
+from relay.process.imports import import_later
 from relay.process.timings import DEFAULTS
-from relay.web.admin.app import admin_app
+from relay.web.admin.probes import ProbeFront, probes_of
 from relay.web.connections import Connections, Limits
 from relay.web.handed_over import HandedOver
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from relay.config.settings import Settings
-    from relay.net.http_listener import ProtocolFactory, Requests
+    from relay.net.front import ProtocolFactory
     from relay.process.timings import Timings
     from relay.web.admin.app import Portal
     from relay.web.admin.report import Observed
@@ -109,16 +112,15 @@ async def listening_for_operators(  # noqa: PLR0913  its bounds are arguments fo
         RelayError: the address is not available.
     """
     bounds = limits or (_PORTAL_LIMITS.fitting() if portal else _LIMITS)
-    busy = max(bounds.connections - _LIMITS.connections, bounds.connections // 2)
-
-    def front(aiohttp: ProtocolFactory, requests: Requests) -> AdminFront:
-        return AdminFront(aiohttp, requests, bounds, timings)
-
     passed = os.environ.get(PASSED_SOCKET)
     address = socket.socket(fileno=int(passed)) if passed else admin_address(settings, role)
     async with AsyncExitStack() as stack:
         port = None
-        serving = listening(admin_app(observed, portal, busy), address, share_port=share_port, front=front)
+        serving = (
+            _serving(observed, portal, address, bounds, timings, share_port=share_port)
+            if portal
+            else _probed(observed, address, bounds, timings, share_port=share_port)
+        )
         try:
             port = await stack.enter_async_context(serving)
         except RelayError as error:
@@ -133,3 +135,43 @@ async def listening_for_operators(  # noqa: PLR0913  its bounds are arguments fo
         for part in (portal or {}).values():
             stack.push_async_callback(part.shutdown)  # before the requests in flight are awaited: streams have no end
         yield port
+
+
+def _serving(
+    observed: Observed,
+    portal: Portal,
+    address: Listen | socket.socket,
+    bounds: Limits,
+    timings: Timings,
+    *,
+    share_port: bool,
+) -> AbstractAsyncContextManager[int]:
+    """Serve the probes and the portal with aiohttp."""
+    from relay.net.http_listener import listening  # noqa: PLC0415  a process without a portal does without aiohttp
+    from relay.web.admin.app import admin_app  # noqa: PLC0415  as above
+
+    def front(aiohttp: ProtocolFactory, requests: Requests) -> AdminFront:
+        return AdminFront(aiohttp, requests, bounds, timings)
+
+    busy = max(bounds.connections - _LIMITS.connections, bounds.connections // 2)
+    return listening(admin_app(observed, portal, busy), address, share_port=share_port, front=front)
+
+
+@asynccontextmanager
+async def _probed(
+    observed: Observed, address: Listen | socket.socket, bounds: Limits, timings: Timings, *, share_port: bool
+) -> AsyncIterator[int]:
+    """Serve the probes alone; aiohttp answers what is no ordinary probe."""
+    requests = Requests()
+
+    async def start_aiohttp() -> AbstractAsyncContextManager[ProtocolFactory]:
+        await import_later("relay.web.admin.app")
+        from relay.net.http_listener import serving_app  # noqa: PLC0415  as above
+        from relay.web.admin.app import admin_app  # noqa: PLC0415  as above
+
+        return serving_app(admin_app(observed), requests)
+
+    async with Handover(start_aiohttp) as aiohttp:
+        front = ProbeFront(None, time.time, aiohttp, requests, bounds, timings, probes=probes_of(observed))
+        async with listening_front(front, requests, address, share_port=share_port) as port:
+            yield port

@@ -1,41 +1,87 @@
-"""Start and soak: seconds until a process is ready, and its memory then and after a soak at a constant rate."""
+"""Start and soak: seconds until a process is ready, and its memory then, after many events and after a soak.
+
+The floor is a process that imports what the role stands on, connects to Redis and is ready (`start_floors`).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from tests.bench.events import Order
-from tests.bench.processes import load
-from tests.bench.sheet import DIY, RELAY
-from tests.bench.stage import new_stage, pushed_to, sink
+from tests.bench.processes import answers, load, program
+from tests.bench.sheet import DIY, FLOOR, RELAY
+from tests.bench.stage import finished, new_stage, pushed_to, sink
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from tests.bench.processes import Program
     from tests.bench.scale import Scale
     from tests.bench.sheet import Sheet
+    from tests.bench.stage import Stage
 
 PART = "start"
+_MANY, _MANY_RATE = 100_000, 2000.0  # events, and how many of them a second
+_READY = "start-floor"
+_REST = 120.0  # seconds for the last deliveries
 _RATE = 200.0
 _SETTLED = 0.2  # of the soak, after which memory should no longer grow
 
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
-        for system in scale.measured(RELAY, DIY):
+        for system in scale.measured(RELAY, FLOOR, DIY):
             await _start(sheet, system)
+    await _many(scale, sheet)
     await _soak(scale, sheet)
 
 
 async def _start(sheet: Sheet, system: str) -> None:
     async with new_stage() as stage:
-        services = (
-            {"ingress": stage.ingress(), "worker": stage.worker()}
-            if system == RELAY
-            else {"ingress": stage.diy_ingress(), "worker": stage.diy_worker()}
-        )
-        for name, service in services.items():
+        for name, service in _services(stage, system).items():
             async with service as running:
                 sheet.add(PART, f"{name}: ready after", system, running.started_in, "s")
                 sheet.add(PART, f"{name}: memory", system, running.rss(), "MB")
+
+
+def _services(stage: Stage, system: str) -> Mapping[str, AbstractAsyncContextManager[Program]]:
+    if system == RELAY:
+        return {"ingress": stage.ingress(), "worker": stage.worker()}
+    if system == DIY:
+        return {"ingress": stage.diy_ingress(), "worker": stage.diy_worker()}
+    url, port = stage.embedded.url, str(stage.port)
+
+    async def ready() -> object:
+        return await stage.redis.exists(_READY)
+
+    floors = "tests.bench.start_floors"
+    return {
+        "ingress": program(floors, "ingress", url, port, ready=answers(stage.port, "/ready")),
+        "worker": program(floors, "worker", url, _READY, ready=ready),
+    }
+
+
+async def _many(scale: Scale, sheet: Sheet) -> None:
+    """Measure the memory after many events, beside the floors at their start."""
+    events = _MANY if scale.is_wide else scale.stored
+    what = f"memory after {events:,} events"
+    async with sink() as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage:
+        async with stage.ingress() as ingress, stage.worker() as worker:
+            order = Order(stage.port, events / _MANY_RATE + 1, events, "many", rate=_MANY_RATE)
+            answered = (await load(order)).answered
+
+            async def left() -> int:
+                return answered - await stage.delivered()
+
+            await finished(left, _REST)
+            sheet.add(PART, f"ingress: {what}", RELAY, ingress.rss(), "MB")
+            sheet.add(PART, f"worker: {what}", RELAY, worker.rss(), "MB")
+    for system in scale.measured(FLOOR):
+        async with new_stage() as stage:
+            for name, service in _services(stage, system).items():
+                async with service as running:
+                    sheet.add(PART, f"{name}: {what}", system, running.rss(), "MB")
 
 
 async def _soak(scale: Scale, sheet: Sheet) -> None:

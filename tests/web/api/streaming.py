@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from relay.net.http_listener import Requests, listening
+from relay.net.front import Requests
+from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
 from relay.web.admin.app import admin_app
 from relay.web.admin.listener import AdminFront

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import relay.web.fast_path
-from relay.net.http_listener import Requests
+import relay.web.fast_connection
+from relay.net.front import Requests
 from relay.web.fast_path import FastPath
 from relay.web.ingress import Ingress
 from relay.web.request_head import parse_head
 from relay.web.responses import ACCEPTED
 from tests.chaos.wire import read_message
 from tests.conftest import NOW
+from tests.web.handing_over import handover_to
 from tests.web.wire import connection, request_of
 
 if TYPE_CHECKING:
@@ -61,14 +62,14 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         found.append(raw)
         return parse_head(raw)
 
-    monkeypatch.setattr(relay.web.fast_path, "parse_head", parse)
+    monkeypatch.setattr(relay.web.fast_connection, "parse_head", parse)
     return found
 
 
 async def test_burst_of_short_requests_is_parsed_once(parsed: list[bytes]) -> None:
     request = b"POST /webhooks/linq HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nhello world"
     count = 64 * 1024 // len(request)
-    fast_path = FastPath(Accepting(), lambda: NOW, asyncio.Protocol, Requests())
+    fast_path = FastPath(Accepting(), lambda: NOW, handover_to(asyncio.Protocol), Requests())
     async with (
         await asyncio.get_running_loop().create_server(fast_path, "127.0.0.1", 0) as server,
         connection(server.sockets[0].getsockname()[1]) as (reader, writer),
@@ -94,7 +95,7 @@ class CountingBuffer(bytearray):
 
 
 async def test_request_byte_by_byte_costs_no_more_per_byte(parsed: list[bytes]) -> None:
-    fast_path = FastPath(Accepting(), lambda: NOW, asyncio.Protocol, Requests())
+    fast_path = FastPath(Accepting(), lambda: NOW, handover_to(asyncio.Protocol), Requests())
     protocol = fast_path()
     protocol._buffer = buffer = CountingBuffer()  # type: ignore[attr-defined]
     protocol.connection_made(Transport())
@@ -108,7 +109,7 @@ async def test_request_byte_by_byte_costs_no_more_per_byte(parsed: list[bytes]) 
 
 
 async def test_sender_that_never_reads_responses_is_disconnected() -> None:
-    protocol = FastPath(None, lambda: NOW, asyncio.Protocol, Requests())()  # type: ignore[arg-type]  # not used
+    protocol = FastPath(None, lambda: NOW, handover_to(asyncio.Protocol), Requests())()
     transport = Transport()
     protocol.connection_made(transport)
     protocol.pause_writing()

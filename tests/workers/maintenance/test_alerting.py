@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from relay.alerts import state
+from relay.alerts import LEASE, state
 from relay.config.file import ConfigFile
 from relay.config.settings import Settings
 from relay.store.driver.fenced_reads import LeaseLost
@@ -42,7 +42,7 @@ class Worker:
 
     async def run(self) -> None:
         """Run the job once."""
-        async with acquire_lease(self._redis, KEYS.job_id(state.LEASE)) as lease:
+        async with acquire_lease(self._redis, KEYS.job_id(LEASE)) as lease:
             await self._alerting.run(lease)
 
 
@@ -112,7 +112,7 @@ async def test_several_workers_and_a_restart_tell_a_problem_once(
     for _ in range(3):  # each with a state of its own, as after a restart
         await Worker(redis, rules, clock).run()
     assert len(told(sink)) == 1
-    stale = Lease(KEYS.job_id(state.LEASE))
+    stale = Lease(KEYS.job_id(LEASE))
     with pytest.raises(LeaseLost):
         await Alerting(redis, ConfigFile(rules), clock).run(stale)
     assert len(told(sink)) == 1
@@ -204,7 +204,7 @@ async def test_job_sends_unless_another_worker_is_at_it(redis: Redis, redis_url:
     settings = Settings(redis_url=redis_url, relay_config=rules)
     async with worker_parts(settings) as parts:
         context = context_of(parts) | {"job_id": KEYS.job_id("alert")}
-        async with acquire_lease(redis, KEYS.job_id(state.LEASE)):
+        async with acquire_lease(redis, KEYS.job_id(LEASE)):
             await alert(context)
         assert not sink.received
         await alert(context)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from relay.web.api.schemas.attribute_docstrings import attribute_docstrings
+from relay.config.attribute_docstrings import attribute_docstrings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     """Return the docstring of each attribute, inherited ones included.
 
-    The source is parsed here, and not by pydantic (`use_attribute_docstrings`), since only documents need it:
-    parsing costs every process that imports the API a third of what the imports cost.
+    The source is parsed here, and not by pydantic (`use_attribute_docstrings`), since only documents and few errors
+    need it: parsing costs a process that imports the settings or the API a third of what the imports cost.
     """
     texts: dict[str, str] = {}
     for base in reversed(model.__mro__):
