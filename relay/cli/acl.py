@@ -11,10 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 from relay.cli.command import command, commands
 from relay.config.settings import Settings
 from relay.core.config.fields import Name
-from relay.store.keys import PUSH_GROUP_PREFIX, Keyspace
+from relay.store.driver.client import keyspace_at
+from relay.store.keys import PUSH_GROUP_PREFIX
 from relay.store.rights.rules import relay_rule, team_rule, viewer_rule
 
 if TYPE_CHECKING:
+    from relay.store.keys import Keyspace
     from relay.store.rights.rules import Rule
 
 app = commands()
@@ -52,7 +54,8 @@ def acl(
     ] = Form.COMMAND,
 ) -> None:
     """Print the ACL rule of the relay, of a viewer or of a pulling team; put a password in place of PASSWORD."""
-    key = Keyspace(Settings.load().relay_key_prefix)
+    settings = Settings.load()
+    key = keyspace_at(settings.redis_url, settings.relay_key_prefix)
     name, rule = _rule(key, topic, group, viewer=viewer)
     name = user or name
     if not name.isascii() or not name.isprintable() or " " in name:
@@ -71,15 +74,15 @@ def _rule(key: Keyspace, topic: str | None, group: str | None, *, viewer: bool) 
     if (topic is None) != (group is None) or (viewer and topic is not None):
         raise typer.BadParameter("give either --viewer, or --topic with --group, or none of them")
     if viewer:
-        return f"{key.prefix}-viewer", viewer_rule(key)
+        return f"{key.name}-viewer", viewer_rule(key)
     if topic is None or group is None:
-        return key.prefix, relay_rule(key)
+        return key.name, relay_rule(key)
     if not _is_name(topic):
         raise typer.BadParameter(f'"{topic}" is not the name of a topic', param_hint="--topic")
     if group.startswith(PUSH_GROUP_PREFIX):
         text = f'the group name "{group}" is reserved for the relay; choose a name without "{PUSH_GROUP_PREFIX}"'
         raise typer.BadParameter(text, param_hint="--group")
-    return f"{key.prefix}-{group}", team_rule(key, topic)
+    return f"{key.name}-{group}", team_rule(key, topic)
 
 
 def _is_name(text: str) -> bool:

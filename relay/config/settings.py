@@ -48,16 +48,16 @@ class Settings(PageSettings):
     redis_url: Annotated[str, AfterValidator(forms.redis_url)] | None = Field(default=None, repr=False)
     """URL of Redis or Valkey, 7.0 or newer: `redis://`, `rediss://`, `unix://`, or behind Sentinel
     `redis+sentinel://host1:26379,host2:26379/mymaster` (`rediss+sentinel://` for TLS; `:password@` is the password of
-    Redis, `?sentinel_password=` the password of the Sentinels). Without it, `relay up` starts an embedded Redis in
-    `RELAY_DATA_DIR`, and other commands use that one.
+    Redis, `?sentinel_password=` that of the Sentinels), or a cluster `redis+cluster://host1:6379,host2:6379`. Without
+    it, `relay up` starts an embedded Redis in `RELAY_DATA_DIR`, and other commands use that one.
     """
     redis_username: str | None = None
     """User name at Redis, in place of one in `REDIS_URL`."""
     redis_password: SecretStr | None = None
     """Password at Redis, in place of one in `REDIS_URL`; it is not percent-encoded."""
     relay_key_prefix: Annotated[str, AfterValidator(forms.key_prefix)] = "relay"
-    """Beginning of the names of all keys in Redis, `<prefix>:...`: letters, digits, `_`, `-` and `.`. Relays that share
-    a Redis need different ones. All processes and commands of one relay, and the teams that pull, must use the same.
+    """Beginning of the names of all keys in Redis, `<prefix>:...`, on a cluster `{<prefix>}:...`: letters, digits,
+    `_`, `-` and `.`. Relays that share a Redis need different ones, and all of one relay, pull teams too, the same.
     """
     relay_public_url: Annotated[str, AfterValidator(forms.public_url)] | None = None
     """Base URL at which Linq reaches the ingress, such as `https://relay.example.com`. It must be https (http is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .names import tagged
 from .options import EXPLICIT
 from .protocol.member import Member
 
@@ -20,8 +21,10 @@ LOOK = 0.25
 class ConsumerBase:
     """A consumer without its iterations."""
 
-    def __init__(self, options: Options, block: float) -> None:
+    def __init__(self, options: Options, block: float, *, is_of_cluster: bool) -> None:
         """`block` is the longest time, in seconds, that a read may wait at Redis."""
+        if is_of_cluster:
+            options = options._replace(key_prefix=tagged(options.key_prefix))
         self._options = options
         self._is_settling = options.acknowledge != EXPLICIT
         self._member = Member(options, block)

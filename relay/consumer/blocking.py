@@ -61,7 +61,7 @@ class SyncConsumer(ConsumerBase):
     def __init__(self, redis: str | Client, options: Options) -> None:
         """Use `consume_sync`."""
         self._connected = Connected(redis)
-        super().__init__(options, self._connected.block)
+        super().__init__(options, self._connected.block, is_of_cluster=self._connected.is_of_cluster)
         self._filling, self._claiming, self._left = threading.Lock(), threading.Lock(), threading.Event()
         self._heartbeat: threading.Thread | None = None
 

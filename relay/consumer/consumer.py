@@ -47,8 +47,9 @@ def consume(  # noqa: PLR0913  all but the first are keyword-only
 ) -> Consumer:
     """Return a consumer of `topic` in `group`; use it with `async with`.
 
-    `redis` is the URL of the relay's Redis (`redis://`, `rediss://`, `unix://`, `redis+sentinel://`), or a client of
-    `redis.asyncio` that the caller made: it is not closed, and should have a `socket_timeout`.
+    `redis` is the URL of the relay's Redis (`redis://`, `rediss://`, `unix://`, `redis+sentinel://`,
+    `redis+cluster://`), or a client of `redis.asyncio` that the caller made: it is not closed, and should have a
+    `socket_timeout`.
 
     `member` names this consumer within the group (default: host and process id). `start` is the position of a new
     group: `0` is the oldest kept event, `$` the next one, or a stream id or Unix milliseconds. `claim_after` is the
@@ -56,7 +57,8 @@ def consume(  # noqa: PLR0913  all but the first are keyword-only
     `max_deliveries` times (0: no limit) becomes a dead letter of the group. `acknowledge` is `next` (an event is
     acknowledged when the next one is asked for) or `explicit` (`ack`, `reject`, `release`). `prefetch` bounds what is
     read ahead. `on_lost` is called with `missed` or `trimmed` and a number when events were trimmed before
-    they were handled. `key_prefix` is the relay's RELAY_KEY_PREFIX, if it has one.
+    they were handled. `key_prefix` is the relay's RELAY_KEY_PREFIX, if it has one; on a
+    cluster it is made the hash tag that it is there.
 
     Raises:
         ValueError: an option cannot be used, such as a name that is reserved for the relay (`push:...`, `relay:...`).
@@ -74,7 +76,7 @@ class Consumer(ConsumerBase):
     def __init__(self, redis: str | Client, options: Options) -> None:
         """Use `consume`."""
         self._connected = Connected(redis)
-        super().__init__(options, self._connected.block)
+        super().__init__(options, self._connected.block, is_of_cluster=self._connected.is_of_cluster)
         self._heartbeat: asyncio.Task[None] | None = None
         self._is_leaving = False
         """True once no handler of this member can be at work."""

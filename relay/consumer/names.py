@@ -43,6 +43,11 @@ class Keys(NamedTuple):
     """Set: the topics that the relay has."""
 
 
+def tagged(prefix: str) -> str:
+    """Return the prefix of keys on a Redis Cluster, where it is a hash tag."""
+    return prefix if prefix.startswith("{") else f"{{{prefix}}}"
+
+
 def keys_of(topic: str, group: str, prefix: str = DEFAULT_PREFIX) -> Keys:
     """Return the keys of `group` of `topic`."""
     stream = f"{prefix}:topic:{topic}"

@@ -48,6 +48,8 @@ async def examine_redis(redis: Redis, settings: Settings) -> list[Finding]:
     began = time.time()
     try:
         info = await redis.info("everything")
+        if redis.key.is_tagged:
+            info.pop("cluster_enabled", None)  # as REDIS_URL says
     except ResponseError as error:
         info, refusal = {}, _refusal(error, "INFO", user, "+info")
     clock = partial(_clock, here=(began + time.time()) / 2)
@@ -151,8 +153,8 @@ def _role(info: Mapping[str, Any]) -> Iterator[Finding]:
     if info.get("cluster_enabled"):
         yield problem(
             AREA,
-            f"{_name(info)} runs in cluster mode, which the relay does not support",
-            "use one primary, with Sentinel for failover",
+            f"{_name(info)} runs in cluster mode, and REDIS_URL is not that of a cluster",
+            "begin REDIS_URL with redis+cluster:// (over TLS rediss+cluster://)",
         )
     if info["role"] == "slave":
         yield problem(AREA, "REDIS_URL points at a replica, which rejects writes", "point REDIS_URL at the primary")

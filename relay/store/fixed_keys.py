@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+DEFAULT_PREFIX = "relay"
+
 
 class FixedKeys:
     """The names of the relay's keys that no topic, lane or line is part of."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
         """`prefix` has no colon."""
         self.prefix = prefix
         self._name_events(prefix)

@@ -131,9 +131,11 @@ Everything else (of lines: `store.lines`)
     relay:idempotency:<token>:<key>  string  the encrypted answer to a request of the API, by the token and its
                                           Idempotency-Key; a day (two minutes while it is being done)
     relay:idempotencies:<holder> zset     those keys by time, of `team:<team>` or `token:<token>`; the newest 10,000
+    {relay}:absent              none      never exists; only on a cluster, where scripts are given it (`driver.scripts`)
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
-No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
+On a Redis Cluster the prefix is a hash tag (`Keyspace.tagged`): `{relay}:inbox`, `arq:job:{relay}:route`. So all keys
+are in one slot, and one primary has them. On any other Redis the names are as above.
 """
 
 from __future__ import annotations
@@ -141,8 +143,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from relay.store.fixed_keys import FixedKeys
-
-DEFAULT_PREFIX = "relay"
 
 PUSH_GROUP_PREFIX = "push:"
 """Consumer groups of a topic that belong to lanes; every other group is a pull subscriber's."""
@@ -180,9 +180,25 @@ class GroupName(NamedTuple):
 class Keyspace(FixedKeys):
     """The names of the relay's keys under a prefix, which has no colon."""
 
-    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
-        """`prefix` has no colon."""
-        super().__init__(prefix)
+    @classmethod
+    def tagged(cls, prefix: str) -> Keyspace:
+        """Return the names on a Redis Cluster, where the prefix is a hash tag."""
+        return cls(f"{{{prefix}}}")
+
+    @property
+    def name(self) -> str:
+        """The prefix as it is set, without the signs of a hash tag."""
+        return self.prefix.strip("{}")
+
+    @property
+    def absent(self) -> str:
+        """The key that never exists, on a Redis Cluster; otherwise empty."""
+        return f"{self.prefix}:absent" if self.is_tagged else ""
+
+    @property
+    def is_tagged(self) -> bool:
+        """True on a Redis Cluster."""
+        return self.prefix.startswith("{")
 
     def topic(self, name: str) -> str:
         """Return the key of a topic's stream."""

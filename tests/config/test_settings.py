@@ -97,8 +97,16 @@ def test_settings_are_immutable() -> None:
 # --- mistakes -------------------------------------------------------------------------------------
 
 WRONG = [
-    ("REDIS_URL", "localhost:6379", "it must start with redis://, rediss://, unix:// or redis+sentinel://"),
-    ("REDIS_URL", "http://localhost", "it must start with redis://, rediss://, unix:// or redis+sentinel://"),
+    (
+        "REDIS_URL",
+        "localhost:6379",
+        "it must start with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://",
+    ),
+    (
+        "REDIS_URL",
+        "http://localhost",
+        "it must start with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://",
+    ),
     ("RELAY_PUBLIC_URL", "relay.example.com", "is not a URL such as https://relay.example.com"),
     ("RELAY_PUBLIC_URL", "https://", "is not a URL such as https://relay.example.com"),
     ("RELAY_PUBLIC_URL", "https://[broken", "is not a URL such as https://relay.example.com"),

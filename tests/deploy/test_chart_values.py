@@ -56,7 +56,11 @@ def test_values_reach_the_pods_of_their_role(rendered: dict[str, list[Object]]) 
 @needs_helm
 @pytest.mark.parametrize(
     ("url", "port"),
-    [("rediss://redis.example.com:16379/0", 16379), ("redis+sentinel://a:26380,b:26381/mymaster?db=1", 26381)],
+    [
+        ("rediss://redis.example.com:16379/0", 16379),
+        ("redis+sentinel://a:26380,b:26381/mymaster?db=1", 26381),
+        ("redis+cluster://a:7000,b:7001", 7001),
+    ],
 )
 def test_network_policy_opens_the_ports_of_the_redis_url(url: str, port: int) -> None:
     policy = by_key(render(MINIMAL, f'redis.url="{url}"'))["NetworkPolicy/relay-ingress"]

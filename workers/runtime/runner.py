@@ -8,6 +8,7 @@ What differs from arq's defaults, and why (all measured on arq 0.28):
   job may take;
 * results are not kept: a kept result blocks the same job id, and our ids are fixed;
 * jobs are JSON, not pickles: otherwise a client that can write to Redis could run code here;
+* `arq:abort` is not used (`arq_client`): on a Redis Cluster it would be in another slot than the job;
 * tries are unlimited: arq counts a deploy as a try;
 * signals are handled here: jobs are asked to end, get time to do so, and are then cancelled.
 """
@@ -20,7 +21,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from arq.connections import ArqRedis
 from arq.utils import to_unix_ms
 from arq.worker import Worker
 from pydantic_core import from_json
@@ -38,12 +38,12 @@ from relay.process.lifecycle import Phase
 from relay.process.tasks import end_task, in_background
 from relay.store import wakeups
 from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, describe, retry_until_redis_answers
-from relay.store.driver.failover_pool import open_pool
+from relay.store.driver.pools.failover_pool import open_pool
 from relay.store.fleet.processes import Reporter
-from relay.store.keys import Keyspace
 from relay.store.rights.check import wait_for_access
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
+from workers.runtime.arq_client import ArqClient
 from workers.runtime.jobs import wake_for_rest
 from workers.runtime.parts import WorkerParts, context_of, parts_of, worker_parts
 from workers.runtime.queues import QUEUES, UNLIMITED
@@ -54,9 +54,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
+    from arq.connections import ArqRedis
+
     from relay.config.settings import Settings
     from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
+    from relay.store.keys import Keyspace
     from workers.runtime.queues import Queue
 
 log = structlog.get_logger()
@@ -74,7 +77,7 @@ async def run_worker(settings: Settings, timings: Timings, tracer: Tracer | None
     async with worker_parts(settings, timings, tracer) as parts, _observed(settings, parts):
         if not await _has_access(parts, stop):
             return
-        pool, lifecycle = _pool(settings), parts.readiness.lifecycle
+        pool, lifecycle = _pool(settings, parts.redis.key), parts.readiness.lifecycle
         arq: list[Worker] = []
         lifecycle.run()
         async with (
@@ -138,20 +141,21 @@ async def _has_access(parts: WorkerParts, stop: asyncio.Event) -> bool:
         return access.done()
 
 
-def _pool(settings: Settings) -> ArqRedis:
+def _pool(settings: Settings, key: Keyspace) -> ArqRedis:
     """Open the connection pool of arq itself, which waits for Redis however long it is away."""
     pool = open_pool(
         str(settings.redis_url),
         WORKER_TIMEOUT,
+        settings.relay_key_prefix,
         retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries=-1),
         retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError],
         client_name="linq-relay-arq",
     )
-    return ArqRedis(
+    return ArqClient(
         pool,
         job_serializer=wakeups.serialize,
         job_deserializer=from_json,
-        default_queue_name=Keyspace(settings.relay_key_prefix).queue,
+        default_queue_name=key.queue,
         expires_extra_ms=wakeups.LIFETIME_MS,
     )
 

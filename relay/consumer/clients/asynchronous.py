@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
 
 import redis as blocking_redis
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -35,7 +36,7 @@ UVLOOP_CLOSED = "the handler is closed"
 class Connected(Opened):
     """A client, and what this package needs of it."""
 
-    _redis, _sentinels = Redis, Sentinel
+    _redis, _sentinels, _cluster, _node = Redis, Sentinel, RedisCluster, ClusterNode
 
     def __init__(self, source: str | Client) -> None:
         """`source` is a URL, or a client of the caller.
@@ -52,7 +53,8 @@ class Connected(Opened):
         """Close the client, unless it is the caller's."""
         if not self._is_ours:
             return
-        await self.client.connection_pool.disconnect()
+        if not self.is_of_cluster:
+            await self.client.connection_pool.disconnect()
         clients = [self.client, *(self._sentinel.sentinels if self._sentinel is not None else ())]
         for client in clients:
             await (client.aclose if hasattr(client, "aclose") else client.close)()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
 
 from redis import Redis, RedisCluster
 from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
 from redis.exceptions import ReadOnlyError, WatchError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -26,7 +27,7 @@ Client = Union[Redis, RedisCluster]
 class Connected(Opened):
     """A client, and what this package needs of it; several threads may use it."""
 
-    _redis, _sentinels = Redis, Sentinel
+    _redis, _sentinels, _cluster, _node = Redis, Sentinel, RedisCluster, ClusterNode
 
     def __init__(self, source: str | Client) -> None:
         """`source` is a URL, or a client of the caller.
@@ -43,7 +44,8 @@ class Connected(Opened):
         """Close the client, unless it is the caller's."""
         if not self._is_ours:
             return
-        self.client.connection_pool.disconnect()
+        if not self.is_of_cluster:
+            self.client.connection_pool.disconnect()
         for client in (self.client, *(self._sentinel.sentinels if self._sentinel is not None else ())):
             client.close()
 

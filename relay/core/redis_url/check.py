@@ -3,6 +3,7 @@
     redis://[user:password@]host[:port][/db]          rediss:// is the same over TLS
     unix://[user:password@]/path/to/redis.sock[?db=0]
     redis+sentinel://...                              (`redis_url.sentinel`)
+    redis+cluster://...                               (`redis_url.cluster`)
 
 redis-py takes any option of its connection classes from the query string, and several of them change what the relay
 reads back (`protocol`, `decode_responses`) or how its pool works (`max_connections`). So only the options below pass;
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlsplit
 
+from relay.core.redis_url.cluster import is_cluster_url, parse_cluster_url
 from relay.core.redis_url.sentinel import is_sentinel_url, parse_sentinel_url
 from relay.core.redis_url.tls_options import TLS_OPTIONS, is_tls_value
 
@@ -36,9 +38,12 @@ def check_redis_url(text: str) -> None:
     if is_sentinel_url(text):
         parse_sentinel_url(text)
         return
+    if is_cluster_url(text):
+        parse_cluster_url(text)
+        return
     scheme = text.partition("://")[0]
     if scheme not in SCHEMES:
-        raise ValueError("it must start with redis://, rediss://, unix:// or redis+sentinel://")
+        raise ValueError("it must start with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
     try:
         url = urlsplit(text)
         url.port  # noqa: B018  raises where it is not a number

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from relay.core.redis_url.hosts import host_and_port
 from relay.core.redis_url.tls_options import TLS_OPTIONS, is_tls_value
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
 _CREDENTIALS = ("sentinel_username", "sentinel_password")
 _PORT = 26379
-_LAST_PORT = 65535
 _SAMPLE = "redis+sentinel://sentinel-1:26379,sentinel-2:26379/mymaster"
 
 
@@ -67,7 +67,9 @@ def parse_sentinel_url(text: str) -> SentinelUrl:
     if not hosts or not service or not (db or "0").isdecimal():
         raise ValueError(f"it does not have the form {_SAMPLE}")
     return SentinelUrl(
-        sentinels=tuple(_host_and_port(number, host) for number, host in enumerate(hosts.split(","), 1)),
+        sentinels=tuple(
+            host_and_port(host, _PORT, f"Sentinel {number}", _SAMPLE) for number, host in enumerate(hosts.split(","), 1)
+        ),
         service=unquote(service),
         db=int(db or 0),
         username=unquote(username) or None,
@@ -76,12 +78,3 @@ def parse_sentinel_url(text: str) -> SentinelUrl:
         tls={name: value == "true" if name == "ssl_check_hostname" else value for name, value in tls.items()},
         **options,
     )
-
-
-def _host_and_port(number: int, text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
-    if not colon:
-        host, port = text, str(_PORT)
-    if not host or not port.isdecimal() or not 0 < int(port) <= _LAST_PORT:
-        raise ValueError(f"Sentinel {number} is not HOST or HOST:PORT, such as in {_SAMPLE}; percent-encode passwords")
-    return host.strip("[]"), int(port)

@@ -13,8 +13,10 @@ import structlog
 from redis.asyncio import Redis as AnyRedis
 from redis.exceptions import ExecAbortError, OutOfMemoryError, RedisError
 
-from relay.store.driver.failover_pool import open_pool
-from relay.store.keys import DEFAULT_PREFIX, Keyspace
+from relay.core.redis_url.cluster import is_cluster_url
+from relay.store.driver.pools.failover_pool import open_pool
+from relay.store.fixed_keys import DEFAULT_PREFIX
+from relay.store.keys import Keyspace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -49,9 +51,14 @@ def open_redis(url: str, timeout: float, key_prefix: str = DEFAULT_PREFIX) -> Re
 
     `key_prefix` is the prefix of the relay's keys there.
     """
-    redis = cast("Redis", Redis.from_pool(open_pool(url, timeout, client_name="linq-relay")))
-    redis.key = Keyspace(key_prefix)
+    redis = cast("Redis", Redis.from_pool(open_pool(url, timeout, key_prefix, client_name="linq-relay")))
+    redis.key = keyspace_at(url, key_prefix)
     return redis
+
+
+def keyspace_at(url: str | None, key_prefix: str) -> Keyspace:
+    """Return the names of the relay's keys in the Redis at `url`; None is the embedded one."""
+    return Keyspace.tagged(key_prefix) if url and is_cluster_url(url) else Keyspace(key_prefix)
 
 
 async def ask(call: Awaitable[Answer] | Answer) -> Answer:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Entry = tuple[bytes, bytes, dict[bytes, bytes]]
 
-_read_new = Script(__package__, "read_new")
+_read_new = Script(__package__, "read_new", names_all_keys=True)
 _read_left = Script(__package__, "read_left")
 _read_due = Script(__package__, "read_due")
 

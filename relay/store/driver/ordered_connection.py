@@ -30,6 +30,8 @@ class OrderedConnection:
     """A connection that opens on first use, and again after an error."""
 
     def __init__(self, redis: Redis) -> None:
+        self.absent = redis.key.absent
+        """The key that scripts are given on a cluster (`keys`)."""
         self._pool = redis.connection_pool
         self._pipeline: _Pipeline | None = None
 

@@ -37,6 +37,9 @@ _SHARED = files("relay.store.driver")
 class _Exchanges(Protocol):
     """A connection that sends what it is given in order (`ordered_connection`, `inbox.next_read`)."""
 
+    absent: str
+    """The key that scripts are given on a cluster (`keys`); otherwise empty."""
+
     async def exchange(self, packed: bytes, read: Read) -> Any:
         """Send `packed`, and return its reply as `read` parses it."""
 
@@ -44,12 +47,18 @@ class _Exchanges(Protocol):
 class Script:
     """A Lua script of a package, ready to run on any Redis."""
 
-    def __init__(self, package: str, name: str) -> None:
+    def __init__(self, package: str, name: str, *, names_all_keys: bool = False) -> None:
+        """`names_all_keys` is True if KEYS has every key that the script uses.
+
+        On a cluster another script that writes is given one more key, which never exists: while a slot is being moved
+        key by key, Redis then refuses the script as a whole, where it would stop it between two writes.
+        """
         self.name = name
         self._source = _read(files(package), name)
         self._sha = sha1(self._source).hexdigest().encode()  # noqa: S324  Redis names scripts by their SHA-1
         # A user who may only read may run a script by these commands only.
         suffix = b"_RO" if b"no-writes" in self._source.partition(b"\n")[0] else b""
+        self._is_guarded = not suffix and not names_all_keys
         self._by_hash, self._in_full = b"EVALSHA" + suffix, b"EVAL" + suffix
 
     async def __call__(
@@ -66,7 +75,9 @@ class Script:
         """
         connection = await redis.connection_pool.get_connection()
         try:
-            return await self._run(partial(_exchange, connection), keys, arguments, replication)
+            return await self._run(
+                partial(_exchange, connection), self._keys(keys, redis.key.absent), arguments, replication
+            )
         finally:
             await redis.connection_pool.release(connection)
 
@@ -77,6 +88,7 @@ class Script:
 
         Returns a result for each; an error of one is its result.
         """
+        calls = [(self._keys(keys, redis.key.absent), arguments) for keys, arguments in calls]
         connection = await redis.connection_pool.get_connection()
         try:
             replies = await _exchange_all(connection, [self._command(*call) for call in calls])
@@ -100,7 +112,10 @@ class Script:
         replication: Replication | None = None,
     ) -> Any:
         """Run the script after all earlier calls on `connection`; otherwise like `__call__`."""
-        return await self._run(connection.exchange, keys, arguments, replication)
+        return await self._run(connection.exchange, self._keys(keys, connection.absent), arguments, replication)
+
+    def _keys(self, keys: Sequence[Argument], absent: str) -> Sequence[Argument]:
+        return (*keys, absent) if absent and self._is_guarded else keys
 
     async def _run(
         self,

@@ -26,6 +26,7 @@ class NextRead:
 
     def __init__(self, redis: Redis, count: int, block_ms: int) -> None:
         """Read up to `count` entries, waiting up to `block_ms` for the first."""
+        self.absent = redis.key.absent
         self._pool = redis.connection_pool
         self._command: bytes = pack_command(
             ("XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", redis.key.inbox, "0")  # type: ignore[arg-type]

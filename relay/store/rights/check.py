@@ -20,6 +20,7 @@ from redis.exceptions import AuthenticationError, AuthenticationWrongNumberOfArg
 from relay.core.errors import Problem, SettingsError
 from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
+from relay.store.driver.pools.cluster_pool import NotAClusterError
 from relay.store.rights.rules import relay_rule
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
     retry, result = (f"arq:{kind}:{key.prefix}:route" for kind in ("retry", "result"))
     script, sha = "return 1", "0" * 40
     return (
+        *([("CLUSTER", "SLOTS")] if key.is_tagged else []),
         *(("PING",), ("SELECT", "0"), ("INFO", "server"), ("TIME",), ("DBSIZE",), ("WAIT", "0", "1"), ("UNWATCH",)),
         *((command, script, "1", key.inbox) for command in ("EVAL", "EVAL_RO")),
         *((command, sha, "1", key.inbox) for command in ("EVALSHA", "EVALSHA_RO")),
@@ -72,7 +74,6 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
         *((command, queue) for command in ("ZCARD", "ZPOPMIN")),
         *((command, queue, "m") for command in ("ZMSCORE", "ZREM", "ZSCORE")),
         *((command, queue, "0", "1") for command in ("ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREMRANGEBYRANK")),
-        ("ZREM", "arq:abort", "m"),
         *(("XCLAIM", stream, "g", "c", "0", "1-1"), ("XAUTOCLAIM", stream, "g", "c", "0", "0")),
         *(("XACK", stream, "g", "1-1"), ("XADD", stream, "*", "f", ""), ("XDEL", stream, "1-1"), ("XLEN", stream)),
         *(("XGROUP", "CREATE", stream, "g", "0"), ("XGROUP", "SETID", stream, "g", "0")),
@@ -129,6 +130,7 @@ def granting(redis: Redis) -> str:
 
 async def _check(redis: Redis) -> None:
     await _authenticate(redis)
+    await _check_mode(redis)
     if why := await refusal(redis):
         raise _refused(why)
 
@@ -147,10 +149,21 @@ async def _authenticate(redis: Redis) -> None:
             if not tries_left:
                 raise _refused(WRONG_CREDENTIALS_OF_SENTINELS) from None
             await asyncio.sleep(_AUTHENTICATION_PAUSE)
+        except NotAClusterError as error:
+            raise _refused(f"{error}: begin it with redis:// (with TLS rediss://)") from None
         except NoPermissionError:
             return  # `_missing` reports it
         else:
             return
+
+
+async def _check_mode(redis: Redis) -> None:
+    """Check that the server is no node of a cluster, where the keys of a plain REDIS_URL are in different slots."""
+    if redis.key.is_tagged:
+        return
+    with suppress(NoPermissionError):  # `_missing` reports it
+        if (await redis.info("cluster")).get("cluster_enabled"):
+            raise _refused("its server is in cluster mode: begin it with redis+cluster:// (with TLS rediss+cluster://)")
 
 
 async def _missing(redis: Redis) -> list[str]:
@@ -158,7 +171,9 @@ async def _missing(redis: Redis) -> list[str]:
     try:
         connection: Any = await redis.connection_pool.get_connection()
     except NoPermissionError as error:  # of the commands that open a connection
-        return [_named(("CLIENT SETNAME or SELECT",), error)]
+        return [
+            _named(("CLUSTER SLOTS or CLIENT SETNAME" if redis.key.is_tagged else "CLIENT SETNAME or SELECT",), error)
+        ]
     try:
         missing = await _refused_of(connection, (("WATCH", redis.key.prepared), ("MULTI",)))
         if "MULTI" not in missing:  # without the transaction, the commands would be executed

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from relay.store.keys import Keyspace
 
 _CONNECTION = ("ping", "select", "client|setname")
+_CLUSTER = ("cluster|slots",)
+_CLUSTER_CLIENT = (*_CLUSTER, "cluster|shards", "command")
+"""Questions of clients of a cluster, in any language, to its nodes."""
 _TRANSACTION = ("multi", "exec", "discard")
 _LOOKS = (
     *("exists", "get", "getrange", "mget", "pttl", "strlen", "type", "memory|usage"),
@@ -87,19 +90,24 @@ class Rule:
 def relay_rule(key: Keyspace) -> Rule:
     """Return the rights that the relay needs: all its roles and commands."""
     arq = (f"~arq:{kind}:{key.prefix}:*" for kind in ("job", "in-progress", "retry", "result"))
-    return Rule((f"~{key.prefix}:*", *arq, "~arq:abort"), RELAY_COMMANDS)
+    return Rule((f"~{key.prefix}:*", *arq), _at(key, RELAY_COMMANDS, _CLUSTER))
 
 
 def viewer_rule(key: Keyspace) -> Rule:
     """Return the rights that the commands need which only look."""
-    return Rule((f"%R~{key.prefix}:*",), VIEWER_COMMANDS)
+    return Rule((f"%R~{key.prefix}:*",), _at(key, VIEWER_COMMANDS, _CLUSTER))
 
 
 def team_rule(key: Keyspace, topic: str) -> Rule:
     """Return the rights that a consumer needs to read a topic, in any language."""
     places = Rule((f"~{key.places(topic)}",), TEAM_PLACE_COMMANDS)
     dead = Rule((f"~{key.group_dead(topic, '*')}",), TEAM_DEAD_COMMANDS)
-    return Rule((f"~{key.topic(topic)}", f"%R~{key.topics}"), TEAM_COMMANDS, (places, dead))
+    commands = _at(key, TEAM_COMMANDS, _CLUSTER_CLIENT)
+    return Rule((f"~{key.topic(topic)}", f"%R~{key.topics}"), commands, (places, dead))
+
+
+def _at(key: Keyspace, commands: tuple[str, ...], on_cluster: tuple[str, ...]) -> tuple[str, ...]:
+    return (*commands, *on_cluster) if key.is_tagged else commands
 
 
 def _granted(commands: Iterable[str]) -> str:

@@ -41,7 +41,7 @@ HOST = socket.gethostname()
 async def reporting_worker(settings: Settings) -> AsyncIterator[WorkerParts]:
     """Run a worker that obeys orders to drain."""
     async with worker_parts(settings, QUICK) as parts:
-        pool, lifecycle = _pool(settings), parts.readiness.lifecycle
+        pool, lifecycle = _pool(settings, parts.redis.key), parts.readiness.lifecycle
         lifecycle.run()
         arq: list[object] = []
         async with (

@@ -48,7 +48,7 @@ TRIM = wakeups.serialize({"t": None, "f": "trim", "a": [], "k": {}, "et": wakeup
 async def worker(settings: Settings, timings: Timings = TIMINGS) -> AsyncIterator[WorkerParts]:
     """Run a worker."""
     async with worker_parts(settings, timings) as parts:
-        pool = _pool(settings)
+        pool = _pool(settings, parts.redis.key)
         async with running_arq(pool, parts):
             try:
                 yield parts
@@ -265,7 +265,7 @@ async def test_failure_of_a_job_that_outlives_its_worker_is_logged_once(settings
             raise RedisConnectionError("gone")
 
     async with worker_parts(settings) as parts:
-        pool = _pool(settings)
+        pool = _pool(settings, parts.redis.key)
         with capture_logs() as logs, pytest.MonkeyPatch.context() as patch:
             patch.setattr(workers.runtime.runner, "_Worker", LostRedis)
             async with running_arq(pool, parts):

@@ -3,7 +3,8 @@
 Behind a plain address (`redis://`, `rediss://`, `unix://`) a failover moves the name or the proxy; a connection that
 was open stays with the old server, which then refuses every write. Behind Sentinels (`redis+sentinel://`) each new
 connection asks them who the primary is. Either way a connection that gets READONLY closes, and the next one is to
-the server that is the primary then.
+the server that is the primary then. Nodes of a cluster (`redis+cluster://`) are asked in the same way
+(`cluster_pool`).
 """
 
 from __future__ import annotations
@@ -21,36 +22,21 @@ from redis.asyncio.sentinel import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 
+from relay.core.redis_url.cluster import is_cluster_url, parse_cluster_url
 from relay.core.redis_url.sentinel import is_sentinel_url, parse_sentinel_url
+from relay.store.driver.pools.cluster_pool import cluster_pool
+from relay.store.driver.pools.uvloop_errors import TranslatesUvloopErrors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relay.core.redis_url.sentinel import SentinelUrl
 
-
 _NO_SETINFO = {"lib_name": None, "lib_version": None}
 """No names of the library, which would cost each connection two round trips and every user another right."""
 
-_UVLOOP_CLOSED = "the handler is closed"
 
-
-class _TranslatesUvloopErrors:
-    """A mixin for a gap of redis-py: if a connection is lost while it is being opened, uvloop raises a RuntimeError."""
-
-    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
-        parent: Any = super()
-        try:
-            await parent.send_packed_command(*arguments, **options)
-        except RuntimeError as error:
-            # uvloop has no exception of its own for a closed transport, so its text is all there is to match:
-            # `_ensure_alive` in https://github.com/MagicStack/uvloop/blob/master/uvloop/handles/handle.pyx
-            if _UVLOOP_CLOSED not in str(error):
-                raise
-            raise RedisConnectionError("the connection was closed") from error
-
-
-class _LeavesReplicas(_TranslatesUvloopErrors):
+class _LeavesReplicas(TranslatesUvloopErrors):
     """A mixin that closes when the server is a replica. A subclass of `Connection` would always connect by TCP."""
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
@@ -81,11 +67,11 @@ _TO_PRIMARY: dict[type, type] = {
 }
 
 
-class _OfSentinels(_TranslatesUvloopErrors, SentinelManagedConnection):
+class _OfSentinels(TranslatesUvloopErrors, SentinelManagedConnection):
     pass
 
 
-class _TlsOfSentinels(_TranslatesUvloopErrors, SentinelManagedSSLConnection):
+class _TlsOfSentinels(TranslatesUvloopErrors, SentinelManagedSSLConnection):
     pass
 
 
@@ -99,8 +85,10 @@ class _SentinelPool(SentinelConnectionPool):
                 await sentinel.aclose()
 
 
-def open_pool(url: str, timeout: float, **options: Any) -> ConnectionPool:
+def open_pool(url: str, timeout: float, key_prefix: str, **options: Any) -> ConnectionPool:
     """Return a pool for the Redis at `url`, which connects on first use; a round trip fails after `timeout` seconds.
+
+    `key_prefix` is the prefix of the relay's keys there.
 
     Raises:
         ValueError: `url` has none of the forms above.
@@ -109,6 +97,10 @@ def open_pool(url: str, timeout: float, **options: Any) -> ConnectionPool:
     options |= _NO_SETINFO
     if is_sentinel_url(url):
         return _sentinel_pool(parse_sentinel_url(url), sockets, options)
+    if is_cluster_url(url):
+        cluster = parse_cluster_url(url)
+        tls: dict[str, Any] = {**_host_check(cluster.tls), **cluster.tls} if cluster.has_tls else {}
+        return cluster_pool(cluster, key_prefix, {**sockets, **tls, **options})
     parsed: dict[str, Any] = dict(parse_url(url))
     connection_class = parsed.get("connection_class", Connection)
     if connection_class is UnixDomainSocketConnection:

@@ -1,0 +1,1 @@
+"""Connection pools that find the primary."""
