@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from relay.config.load import load_settings
@@ -21,10 +20,9 @@ def main() -> int:
         settings = load_settings()
         configure_logging(settings.relay_log_level, settings.relay_log_format)
         with lasting_imports():
+            from workers.runtime.precedence import give_way  # noqa: PLC0415  importing its package loads arq
             from workers.runtime.runner import run_worker  # noqa: PLC0415  nearly all that a worker needs
-        os.nice(
-            settings.relay_worker_nice
-        )  # accept fast, work later: with busy workers, the ingress responds a third sooner
+        give_way(settings.relay_worker_nice)
         with telemetry(environment_with_secrets(), "worker") as tracer:
             run(run_worker(settings, load_timings(), tracer))
     except SeveralProblems as error:
