@@ -131,8 +131,8 @@ class Settings(PageSettings):
     """Token for those commands: one of `relay token create`."""
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 7
     """Niceness of a worker process, from 0 (normal priority) to 19 (lowest), and of its session if it has one of its
-    own. A higher value gives other processes of the machine, such as the ingress and Redis, precedence; with 7 a worker
-    gets a fifth of their CPU time when it is short. In a container or a systemd unit, its weight counts instead.
+    own: with 7 it gets a fifth of the CPU time of the ingress or Redis when that is short. In a container or a unit of
+    systemd, its weight counts instead.
     """
     relay_revision: str | None = None
     """Revision that `relay --version`, `/ready` and the metrics name, such as a commit; the image sets it. Without it,

@@ -89,7 +89,7 @@ async def retry_until_redis_answers(
     what: str,
     attempt: Callable[[], Awaitable[Answer]],
     on_error: Callable[[], None] | None = None,
-    longest_pause: float = _MAX_PAUSE,
+    max_pause: float = _MAX_PAUSE,
 ) -> Answer:
     """Return the result of `attempt`, retried with backoff while Redis is unavailable.
 
@@ -113,7 +113,7 @@ async def retry_until_redis_answers(
                     error_type=type(error).__name__,
                 )
                 warned = waited
-            pause = min(max(2 * pause, _FIRST_PAUSE), longest_pause)
+            pause = min(max(2 * pause, _FIRST_PAUSE), max_pause)
             await asyncio.sleep(pause)
             waited += pause
         else:

@@ -21,7 +21,7 @@ from relay.store.driver.client import retry_until_redis_answers
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_LONGEST_PAUSE = 0.25  # seconds from one question to the next: it delays every webhook that waits
+_MAX_PAUSE = 0.25  # seconds from one question to the next: it delays every webhook that waits
 _FIRST_PAUSE = 0.05
 _SHARE = 7 / 8  # of the connections that may be busy with waiting
 
@@ -89,5 +89,5 @@ class WaitingRoom:
 
     async def _ask(self) -> None:
         await asyncio.sleep(_FIRST_PAUSE)  # it has just failed; and it may answer this and fail again
-        await retry_until_redis_answers("accept webhooks", self._ping, longest_pause=_LONGEST_PAUSE)
+        await retry_until_redis_answers("accept webhooks", self._ping, max_pause=_MAX_PAUSE)
         self._answers.set()
