@@ -19,6 +19,7 @@ from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.memory_guard import MemoryGuard
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.inbox.refusals import Refusals
+from relay.store.inbox.waiting_room import Room
 from relay.store.keyring.key_cache import KeyCache
 from relay.store.keyring.keyring import Keyring
 from relay.store.keyring.last_seen import LastSeen
@@ -104,9 +105,10 @@ async def ingress_parts(
     tracer: Tracer | None = None,
 ) -> AsyncIterator[IngressParts]:
     """Open the parts of an ingress process."""
+    room = Room.beside(settings.relay_max_connections)
     async with (
         open_store(settings, REQUEST_TIMEOUT) as redis,
-        Acceptor(redis, settings.relay_dedupe_window, clock, settings.relay_replicas) as acceptor,
+        Acceptor(redis, settings.relay_dedupe_window, clock, settings.relay_replicas, timings, room) as acceptor,
         KeyCache(open_keyring(settings, redis), _v2_secrets(settings)) as keys,
         LastSeen(redis) as last_seen,
         MemoryGuard(redis, settings.relay_memory_high_water) as memory,

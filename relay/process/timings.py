@@ -69,6 +69,15 @@ class Timings:
     """From one run of retention to the next while Redis is at `maxmemory`: trimming is what makes room."""
     config_poll: float = 1.0
     """From one check of relay.toml to the next: a stat costs microseconds and works on every mount."""
+    accept_wait: float = 8.0
+    """Time that a webhook waits for Redis before its response is 503; Linq waits ten seconds for a response. A stall of
+    4 s at 500/s had 1,877 refusals with 0.8, 590 with 3, none with 5; one of 7 s had 1,259 with 5 and 332 with 8
+    (deploy/docs/redis.md, "When Redis stalls").
+    """
+    accept_attempt: float = 2.0
+    """Time that one batch of webhooks may take, before its connection is given up for a new one. Attempts of 0.7 and
+    1.2 s ended before their answers were read on a machine short of CPU, so that a queue of thousands did not recover.
+    """
     refusal_log: float = 1.0
     """Time that one log line of refused requests covers."""
     refusal_delay: float = 4.0

@@ -26,7 +26,9 @@ from tests.chaos.timeline import Timeline
 from tests.chaos.wire import Client
 
 TIMEOUT = 5.0
-"""Timeout of a response in seconds, half of Linq's."""
+"""Timeout of a response in seconds, half of Linq's, and less than an ingress waits for Redis: the repeat of a webhook
+comes while the first one still waits.
+"""
 ACCEPTED, GIVEN_UP, REFUSED = 1, 2, 3
 """States of an event; 0 is not sent."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 from relay.config.load import load_settings
 from relay.config.settings import environment_with_secrets
 from relay.process.event_loop import run
 from relay.process.logs import configure_logging
 from relay.process.telemetry.opening import telemetry
 from relay.process.timings import load_timings
+from workers.runtime.precedence import give_way
 from workers.runtime.runner import run_worker
 
 
@@ -17,9 +16,7 @@ def run_role() -> int:
     """Run a worker process until a signal stops it; return the exit code."""
     settings = load_settings()
     configure_logging(settings.relay_log_level, settings.relay_log_format)
-    os.nice(
-        settings.relay_worker_nice
-    )  # accept fast, work later: with busy workers, the ingress responds a third sooner
+    give_way(settings.relay_worker_nice)
     with telemetry(environment_with_secrets(), "worker") as tracer:
         run(run_worker(settings, load_timings(), tracer))
     return 0

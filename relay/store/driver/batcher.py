@@ -43,8 +43,9 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         """`send` takes a batch and gives one result per item; what it raises reaches every caller.
 
-        Up to `max_in_flight` calls of it run concurrently. An item that has waited for more than `max_wait` seconds is
-        not sent: its caller gets a TimeoutError. `linger` is the time that an item waits for company, seconds.
+        Up to `max_in_flight` calls of it run concurrently. With a `max_wait`, items that have waited for more seconds
+        are not sent, and their callers get a TimeoutError; nor are those whose callers wait no longer. `linger` is the
+        time that an item waits for company, seconds.
         """
         self._send = send
         self._size_of = size_of
@@ -111,10 +112,15 @@ class Batcher(Generic[Item, Result]):
                 self._work.clear()
 
     def _fail_expired(self) -> None:
-        """Fail the items that have waited too long; they are first, since the queue is FIFO."""
+        """Drop the items that have waited too long or were left; they are first, since the queue is FIFO."""
+        if self._max_wait == inf:
+            return
         earliest = self._loop.time() - self._max_wait
         expired = 0
-        while expired < len(self._waiting) and self._waiting[expired][2] < earliest:
+        while expired < len(self._waiting):
+            _, future, since = self._waiting[expired]
+            if since >= earliest and not future.done():
+                break
             expired += 1
         if expired:
             self._fail(self._waiting[:expired], TimeoutError("too many requests are queued before it"))

@@ -93,7 +93,10 @@ def describe(error: BaseException) -> str:
 
 
 async def retry_until_redis_answers(
-    what: str, attempt: Callable[[], Awaitable[Answer]], on_error: Callable[[], None] | None = None
+    what: str,
+    attempt: Callable[[], Awaitable[Answer]],
+    on_error: Callable[[], None] | None = None,
+    max_pause: float = _MAX_PAUSE,
 ) -> Answer:
     """Return the result of `attempt`, retried with backoff while Redis is unavailable.
 
@@ -117,7 +120,7 @@ async def retry_until_redis_answers(
                     error_type=type(error).__name__,
                 )
                 warned = waited
-            pause = min(max(2 * pause, _FIRST_PAUSE), _MAX_PAUSE)
+            pause = min(max(2 * pause, _FIRST_PAUSE), max_pause)
             await asyncio.sleep(pause)
             waited += pause
         else:

@@ -54,7 +54,9 @@ class _Pipeline:
         self.is_broken = False
         self._pool = pool
         self._connection: Any = pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py has no types here
-        self._connection.socket_timeout = None  # costs a task and a timer per call; callers have timeouts
+        # These cost a task and a timer per call, and callers have timeouts. That of the pool for connecting is short:
+        # a process that is short of CPU would never open the connection again.
+        self._connection.socket_timeout = self._connection.socket_connect_timeout = None
         self._sending, self._reading = asyncio.Lock(), asyncio.Lock()  # both are FIFO
         self._in_flight = 0
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from relay.core.errors import SettingsError, StoreUnavailable
+from relay.process.timings import DEFAULTS
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis, retry_until_redis_answers
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.rights import check
@@ -89,7 +91,8 @@ async def test_confirmed_events_survive_the_loss_of_the_primary(redis: Redis, to
 async def test_unconfirmed_event_is_refused_and_is_a_duplicate_later(redis: Redis, topology: Topology) -> None:
     [replica] = topology.ports[1:]
     webhook = webhook_of()
-    async with Acceptor(redis, 60.0, time.time, replicas=1) as acceptor:
+    hasty = replace(DEFAULTS, accept_wait=1.0, accept_attempt=0.9)
+    async with Acceptor(redis, 60.0, time.time, replicas=1, timings=hasty) as acceptor:
         await acceptor.accept(webhook_of())
         topology.kill(replica)
         with pytest.raises(StoreUnavailable, match="0 of 1 replicas have confirmed the write"):
