@@ -1,4 +1,4 @@
-"""What a command raises, as a line on standard error and an exit code."""
+"""Failures of a command: a line on standard error and an exit code for each."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.web.responses import Probe
 
 HEADERS: Mapping[str, str] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-"""What every response has: it may be of private data, and is what its type says."""
+"""Headers of every response: it may be of private data, and is what its type says."""
 
 _JSON = "application/json"
 

@@ -77,6 +77,8 @@ async def _many(scale: Scale, sheet: Sheet) -> None:
             await finished(left, _REST)
             sheet.add(PART, f"ingress: {what}", RELAY, ingress.rss(), "MB")
             sheet.add(PART, f"worker: {what}", RELAY, worker.rss(), "MB")
+        totals = await stage.totals()
+        assert totals.accepted == answered, totals
     for system in scale.measured(FLOOR):
         async with new_stage() as stage:
             for name, service in _services(stage, system).items():
