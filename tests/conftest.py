@@ -35,6 +35,8 @@ pytest_plugins = ("tests.background",)
 
 # Tests run in directories of their own, without what Hypothesis keeps in the current one: its table of characters.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).resolve().parents[1] / ".hypothesis"))
+# Hypothesis imports all of trio, which selenium brings, for a plugin that no test uses.
+os.environ["HYPOTHESIS_NO_PLUGINS"] = "1"
 
 NOW = 1_789_377_302.0
 """Time of the tests' clock, and of the samples: 2026-09-14T09:15:02Z."""

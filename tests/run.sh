@@ -13,22 +13,33 @@ PATH="$PWD/.venv/bin:$PATH"
 # A hundred processes import the relay, and pytest keeps the assertions that it has rewritten: each compiles once.
 unset PYTHONDONTWRITEBYTECODE
 
-# The static checks run side by side; only what fails is printed.
+# mypy runs beside the tests, in what they leave of the processors; only what fails is printed. ruff and
+# lint-imports take seconds: what they find ends the run before the tests. What mypy finds is printed after them.
 logs=$(mktemp -d)
-trap 'rm -rf "$logs"' EXIT
+mypy=""
+trap '[ -z "$mypy" ] || kill "$mypy" 2>/dev/null || true; rm -rf "$logs"' EXIT
 trap 'exit 130' INT TERM
+nice mypy >"$logs/mypy" 2>&1 & mypy=$!
 ruff check --quiet . >"$logs/ruff-check" 2>&1 & ruff=$!
 ruff format --quiet --check . >"$logs/ruff-format" 2>&1 & format=$!
-mypy >"$logs/mypy" 2>&1 & mypy=$!
 lint-imports --no-logo >"$logs/lint-imports" 2>&1 & imports=$!
 failed=""
-for check in "ruff-check $ruff" "ruff-format $format" "mypy $mypy" "lint-imports $imports"; do
-    name=${check% *}
-    wait "${check#* }" || { failed="$failed $name"; echo "--- $name"; cat "$logs/$name"; }
-done
+ended() { # NAME PID: waits for a check
+    wait "$2" || { failed="$failed $1"; echo "--- $1"; cat "$logs/$1"; }
+}
+ended ruff-check "$ruff"
+ended ruff-format "$format"
+ended lint-imports "$imports"
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }
-echo "ruff, mypy and lint-imports are clean"
+echo "ruff and lint-imports are clean; mypy runs beside the tests"
 
 # One test at a time for each of two processes, slow ones first (tests/conftest.py), so that both end together; what
 # mostly waits runs beside them (tests/background.py).
-pytest -n 2 --dist load --maxschedchunk 1 "$@"
+code=0
+pytest -n 2 --dist load --maxschedchunk 1 "$@" || code=$?
+
+ended mypy "$mypy"
+mypy=""
+[ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }
+echo "mypy is clean"
+exit "$code"

@@ -132,7 +132,7 @@ def _print_attempt(found: FoundAttempt, view: View) -> None:
 
 def _pull_text(part: PullPart) -> str:
     if part.state is not PullState.PENDING:
-        return str(part.state)
+        return f"{part.state}: {part.reason}" if part.reason else str(part.state)
     idle = format_duration((part.idle_ms or 0) / 1000)
     times = f", {counted(part.deliveries, 'time')}" if part.deliveries and part.deliveries > 1 else ""
     return f"delivered to {part.member} {idle} ago{times}, not acknowledged"

@@ -1,4 +1,4 @@
-"""Failures of a command: a line on standard error and an exit code for each."""
+"""Errors of a command, as a line on standard error and an exit code."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import structlog
 
 from relay.config.secret_lookup import alerts_endpoint, endpoints_of, files_in, look_up
-from relay.core.config.relay_toml import RelayConfig, parse_config
+from relay.core.config.relay_toml import RelayConfig, parse_config, tables_in
 from relay.core.config.toml_positions import TomlPositions
 from relay.core.errors import ConfigError, Problem
 from relay.core.timestamps import utc_text
@@ -84,13 +84,14 @@ def load_config(path: Path) -> Loaded:
     Raises:
         ConfigError: the file does not exist or has mistakes, or a secret it refers to is missing; lists all of them.
     """
-    return _load(_read(path), path)
+    text = _read(path)
+    return _load(text, path, tables_in(text))
 
 
-def _load(text: str, path: Path) -> Loaded:
-    found, missing = look_up(text, path)
+def _load(text: str, path: Path, tables: dict[str, Any] | None) -> Loaded:
+    found, missing = look_up(text, path, tables or {})
     try:
-        config = parse_config(text, str(path))
+        config = parse_config(text, str(path), tables)
     except ConfigError as error:
         told = {problem.place for problem in error.problems}
         further = [problem for problem in missing if problem.place not in told]
@@ -148,11 +149,20 @@ class ConfigFile:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._poll_interval)
-            self.check()
+            await self.follow()
+
+    async def follow(self) -> None:
+        """Reload the file if it has changed, in a thread: 20,000 subscriptions take seconds, and leases less."""
+        if self._has_changed:
+            await asyncio.to_thread(self.check)
+
+    @property
+    def _has_changed(self) -> bool:
+        return self._signatures() != self._last_seen
 
     def check(self) -> None:
         """Reload the file if it has changed since it was read."""
-        if self._signatures() == self._last_seen:
+        if not self._has_changed:
             return
         try:
             self.reload()
@@ -200,9 +210,10 @@ class ConfigFile:
         # Each file is looked at before it is read: what is written from then on is a change that the next check sees.
         self._last_seen = self._signatures()
         text = _read(self._path)
-        others = {file: _signature(file) for file in files_in(text, self._path)}
+        tables = tables_in(text)
+        others = {file: _signature(file) for file in files_in(tables or {}, self._path)}
         self._last_seen = {self._path: self._last_seen[self._path], **others}  # a refused version is watched too
-        loaded = _load(text, self._path)
+        loaded = _load(text, self._path, tables)
         self._fingerprint = sha256(text.encode()).hexdigest()[:_FINGERPRINT_LENGTH]
         self._loaded_at = time.time()
         for name, endpoint in loaded.endpoints.items():

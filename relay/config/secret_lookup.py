@@ -34,12 +34,12 @@ Found = dict["KeyPath", dict["KeyPath", str]]
 """The values of the references of each endpoint, by the path of its table."""
 
 
-def look_up(text: str, path: Path) -> tuple[Found, list[Problem]]:
-    """Look up the references in `text`, the content of the file at `path`; return the values and the problems."""
+def look_up(text: str, path: Path, tables: dict[str, Any]) -> tuple[Found, list[Problem]]:
+    """Look up the references in `tables`, those of `text` in the file at `path`; return the values and the problems."""
     positions = TomlPositions(text, str(path))
     found: Found = {}
     problems: list[Problem] = []
-    for table, row in endpoint_rows(text).items():
+    for table, row in endpoint_rows(tables).items():
         owner = row.get("name") if table[0] == "subscriptions" else table[0]
         values: dict[KeyPath, str] = {}
         for key_path, reference in references(row):
@@ -104,9 +104,9 @@ def alerts_endpoint(config: RelayConfig, found: Found) -> tuple[str, Endpoint] |
     return values["url",], endpoint_of(config.alerts, values, config.egress)
 
 
-def files_in(text: str, path: Path) -> Iterator[Path]:
-    """Yield the files that `text`, the content of the file at `path`, refers to."""
-    for row in endpoint_rows(text).values():
+def files_in(tables: dict[str, Any], path: Path) -> Iterator[Path]:
+    """Yield the files that `tables`, those of the file at `path`, refer to."""
+    for row in endpoint_rows(tables).values():
         yield from (path.parent / reference.value for _, reference in references(row) if reference.source == "file")
         if str(url := row.get("url")).startswith("file:"):
             yield path.parent / str(url).removeprefix("file:")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CANCEL_INTERVAL = 0.1  # seconds until a cancellation counts as lost
+_CLEANUP_INTERVAL = 5.0  # the same where a task may clean up, as HTTP clients do: they close their connections
 
 
 @asynccontextmanager
@@ -24,7 +25,7 @@ async def in_background(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyn
     try:
         yield task
     finally:
-        await end_task(task)
+        await end_task(task, _CLEANUP_INTERVAL)
         if not task.cancelled():
             task.exception()  # mark it as retrieved: the body awaited the task, or failed first
 

@@ -99,7 +99,7 @@ class MergedRules:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self._poll_interval)
-            self._file.check()
+            await self._file.follow()
             try:
                 await self._update()
             except REDIS_ERRORS:  # the other parts of the worker report it

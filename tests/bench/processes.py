@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform
+import subprocess
 import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from relay.process.embedded_redis import server_program
 from tests.bench.load import Outcome
 from tests.forked.process import start_python
 
@@ -21,10 +24,10 @@ if TYPE_CHECKING:
 
     from tests.bench.events import Order
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).absolute().parents[2]  # not resolved: another revision has this folder as a link (`against`)
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_START_TIMEOUT = 30.0
+_START_TIMEOUT = 120.0
 _STOP_TIMEOUT = 10.0
 _POLL_INTERVAL = 0.01
 
@@ -68,6 +71,20 @@ def _family(pid: int) -> list[int]:
     return [pid, *(member for child in children for member in _family(int(child)))]
 
 
+def surroundings() -> str:
+    """Return the revision of this checkout, and the versions and the machine that it is measured with."""
+    revision = _line("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "no revision"
+    server = " ".join(_line(server_program(), "--version").split()[:3])
+    return f"revision {revision}, Python {platform.python_version()}, {server}, {os.cpu_count()} CPUs"
+
+
+def _line(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603  ours
+    except OSError:
+        return ""
+
+
 @asynccontextmanager
 async def program(
     *arguments: str,
@@ -89,11 +106,12 @@ async def program(
     if errors:
         errors.close()
     try:
-        async with asyncio.timeout(_START_TIMEOUT):
-            while not await ready():
-                if process.returncode is not None:
-                    raise RuntimeError(f"{' '.join(arguments)} ended at once with {process.returncode}")
-                await asyncio.sleep(_POLL_INTERVAL)
+        while not await ready():
+            if process.returncode is not None:
+                raise RuntimeError(f"{' '.join(arguments)} ended at once with {process.returncode}")
+            if time.perf_counter() - began > _START_TIMEOUT:
+                raise RuntimeError(f"{' '.join(arguments)} was not ready after {_START_TIMEOUT:.0f} s")
+            await asyncio.sleep(_POLL_INTERVAL)
         yield Program(process.pid, time.perf_counter() - began)
     finally:
         if process.returncode is None:

@@ -30,13 +30,19 @@ class Scale:
     soak: float
     """Length of the soak in seconds."""
     subscriptions: int
-    """Subscriptions of the lists."""
+    """Subscriptions of the lists, and of a relay with many."""
     listed: int
     """Events in the topic of the lists."""
     buried: int
     """Dead letters of the lists."""
     requests: int
     """Requests to each list."""
+    configured: int = 20_000
+    """Subscriptions of a relay of which few are active."""
+    active: int = 100
+    """Subscriptions of these that get events."""
+    idle: float = 20.0
+    """Seconds of a measurement at rest."""
     is_wide: bool = True
     """True if variants are measured: processes, sizes, growth."""
     compared: tuple[str, ...] = (RELAY, FLOOR, DIY)
@@ -78,6 +84,9 @@ SHORT = Scale(
     listed=20_000,
     buried=5000,
     requests=20,
+    configured=2000,
+    active=20,
+    idle=5.0,
     is_wide=False,
 )
 SMOKE = Scale(
@@ -95,6 +104,9 @@ SMOKE = Scale(
     listed=200,
     buried=50,
     requests=2,
+    configured=20,
+    active=10,
+    idle=0.2,
     is_wide=False,
     compared=(RELAY,),
 )

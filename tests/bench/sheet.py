@@ -60,6 +60,18 @@ class Sheet:
             self.rows.append(row := Row(part, what, unit))
         row.samples.setdefault(system, []).append(value)
 
+    def merge(self, other: Sheet, *, instead: bool = False) -> None:
+        """Add the samples of another sheet, or with `instead` have its rows replace those of the same name."""
+        for row in other.rows:
+            mine = next((mine for mine in self.rows if (mine.part, mine.what) == (row.part, row.what)), None)
+            if mine is None:
+                self.rows.append(row)
+            elif instead:
+                mine.samples = row.samples
+            else:
+                for system, samples in row.samples.items():
+                    mine.samples.setdefault(system, []).extend(samples)
+
     def table(self) -> Table:
         """Return the table for a terminal."""
         table = Table("part", "what", "unit", box=None)
@@ -88,10 +100,11 @@ _HEADINGS = ("relay", "floor", "x floor", "DIY", "x DIY")
 
 def _numbers(row: Row) -> Sequence[str]:
     values = row.median(RELAY), row.median(FLOOR), row.ratio(FLOOR), row.median(DIY), row.ratio(DIY)
-    return [_number(value) for value in values]
+    return [number(value) for value in values]
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return a value with three digits, or all before the point."""
     if value is None:
         return ""
     if value >= 100:

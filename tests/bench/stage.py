@@ -9,7 +9,7 @@ import asyncio
 import os
 import tempfile
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
+from relay.core.errors import StoreUnavailable
 from relay.core.event import Dialect, VerifiedWebhook
 from relay.core.secret import new_key
 from relay.linq.payloads.decode import decode
@@ -31,7 +32,7 @@ from relay.store.inbox.acceptor import Acceptor
 from relay.store.lanes.lane import Lane
 from relay.store.ledger.ledger import LaneLedger, Ledger, Totals
 from relay.store.topics.record import fields_of
-from tests.bench.events import event_body, line_of
+from tests.bench.events import SIZE, event_body, line_of
 from tests.bench.processes import Program, answers, cpu_of, output_of, program
 from tests.building import LINE, SECRET
 from tests.support import KEYS
@@ -148,14 +149,13 @@ class Stage:
         """Return the CPU seconds of Redis so far."""
         return cpu_of(self.embedded.pid)
 
-    async def accept(self, count: int, lines: int = 1, prefix: str = "e") -> None:
-        """Accept events into the inbox, as the ingress does, spread over `lines` lines."""
+    async def accept(self, count: int, lines: int = 1, prefix: str = "e", size: int = SIZE) -> None:
+        """Accept events with bodies of `size` bytes into the inbox, as the ingress does, spread over `lines` lines."""
         async with Acceptor(self.redis, 6 * 3600, time.time) as acceptor:
             for start in range(0, count, _CHUNK):
                 numbers = range(start, min(start + _CHUNK, count))
-                await asyncio.gather(
-                    *(acceptor.accept(webhook(f"{prefix}-{number}", line_of(number % lines))) for number in numbers)
-                )
+                webhooks = (webhook(f"{prefix}-{number}", line_of(number % lines), size) for number in numbers)
+                await asyncio.gather(*(_accepted(acceptor, webhook) for webhook in webhooks))
 
     async def fill_topic(self, count: int, prefix: str = "e") -> None:
         """Add events to the topic for everything, after creating the lanes of the rules."""
@@ -216,9 +216,18 @@ class Stage:
             return sum(int(count or 0) for count in await pipe.execute())
 
 
-def webhook(event_id: str, line: str) -> VerifiedWebhook:
+async def _accepted(acceptor: Acceptor, webhook: VerifiedWebhook) -> None:
+    """Have it accepted, as Linq does: again after a refusal, which a busy machine causes."""
+    while True:
+        with suppress(StoreUnavailable):
+            await acceptor.accept(webhook)
+            return
+
+
+def webhook(event_id: str, line: str, size: int = SIZE) -> VerifiedWebhook:
     """Return the webhook that the ingress would accept."""
-    return VerifiedWebhook(event_id, "message.received", Dialect.V3, event_id, line, event_body(event_id, line=line))
+    body = event_body(event_id, size, line=line)
+    return VerifiedWebhook(event_id, "message.received", Dialect.V3, event_id, line, body)
 
 
 def _record(verified: VerifiedWebhook) -> Any:
@@ -260,13 +269,13 @@ async def stats_of(port: int) -> dict[str, Any]:
         return found
 
 
-async def finished(pending: Any, timeout: float) -> float:
+async def finished(pending: Any, timeout: float, interval: float = _POLL_INTERVAL) -> float:
     """Wait until `pending`, a coroutine function, returns 0; return the time of that in Unix seconds."""
     deadline = time.monotonic() + timeout
     while count := await pending():
         if time.monotonic() > deadline:
             raise RuntimeError(f"{count} were still waiting after {timeout} s")
-        await asyncio.sleep(_POLL_INTERVAL)
+        await asyncio.sleep(interval)
     return time.time()
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.faults.catalog import FAULTS
+from tests.forked.process import start_python
 from tests.journeys.conftest import QUICK_TAKEOVER
 from tests.support import own_address
 
@@ -33,13 +33,14 @@ KINDS = 2
 EVENTS = 600
 
 
-async def chaos(*arguments: str) -> tuple[int | None, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.chaos", *arguments),
-        cwd=ROOT,
+async def chaos(*arguments: str, new_interpreter: bool = False) -> tuple[int | None, str, str]:
+    process = await start_python(
+        *("tests.chaos", *arguments),
+        environment={**os.environ, "COLUMNS": "200", "RELAY_TEST_TIMINGS": QUICK_TAKEOVER},
+        directory=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "COLUMNS": "200", "RELAY_TEST_TIMINGS": QUICK_TAKEOVER},
+        new_interpreter=new_interpreter,
     )
     try:
         async with asyncio.timeout(300):
@@ -69,6 +70,7 @@ async def test_every_promise_is_kept_while_everything_is_killed(tmp_path: Path) 
             "--json",
         ),
         *("--keep", str(tmp_path)),
+        new_interpreter=True,
     )
     found = json.loads(output or "{}")
     broken = [promise for promise in found.get("promises", ()) if promise["broken"]]

@@ -117,6 +117,7 @@ async def test_story_is_told_for_people_and_as_json() -> None:
         "member": "m1",
         "idle_ms": 0,
         "deliveries": 1,
+        "reason": None,
     }
     assert (found["previous"], found["next"]["id"]) == (None, "e-2")
 

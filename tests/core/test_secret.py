@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import base64
+import hmac
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.line_secret import LineSecret
-from relay.core.secret import SecretReference, SigningSecret, new_key, new_secret, normal_key
+from relay.core.secret import HmacKey, SecretReference, SigningSecret, new_key, new_secret, normal_key
 from tests.building import LINE, SECRET
 from tests.properties import any_text, quick
 
@@ -54,6 +55,12 @@ def test_any_bytes_can_be_a_secret(key: bytes) -> None:
 @given(any_text)
 def test_decoding_accepts_any_text(text: str) -> None:
     assert SigningSecret(text).decoded != b""
+
+
+@quick
+@given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=200))
+def test_key_signs_as_hmac_of_the_library_does(key: bytes, start: bytes, body: bytes) -> None:
+    assert HmacKey(key).digest(start, body) == hmac.digest(key, start + body, "sha256")
 
 
 def test_secret_is_not_in_its_repr() -> None:

@@ -22,7 +22,7 @@ from relay.linq.payloads.decode import decode
 from relay.sandbox.faults.models import FAULT_KINDS
 from relay.store import wakeups
 from relay.store.inbox.quarantine import MAX_BYTES
-from relay.store.lanes.lane import Delivery
+from relay.store.lanes.lane import Delivery, Ref
 from relay.store.ledger.ledger import LaneLedger, Totals
 from relay.store.topics.push_headers import in_shape
 from relay.store.topics.record import fields_of, mark_source
@@ -99,13 +99,11 @@ def test_push_headers_are_those_that_are_sent() -> None:
     url = "http://example.com/x"
     shadow = subscription(url).model_copy(update={"shadow_of": "bot"})
     template = RequestTemplate(shadow, Endpoint((SECRET,)))
-    replayed = delivery(b"{}", freshness="history", account="sales", source="backfill")
-    object.__setattr__(replayed, "ref", replayed.ref._replace(stream="relay:lane:bot:replay"))
-    tested = delivery(b"{}", dead_test="1")
-    object.__setattr__(tested, "ref", replayed.ref)
+    replay = Ref("relay:lane:bot:replay", "5-0")
+    replayed = Delivery(replay, delivery(b"{}", freshness="history", account="sales", source="backfill").fields)
+    tested = Delivery(replay, delivery(b"{}", dead_test="1").fields)
     sent = set()
     for each in (replayed, tested, delivery(b"{}", version=Dialect.V2.value)):
-        assert isinstance(each, Delivery)
         shaped = in_shape(each.record, "2025-01-01")
         head = template.request(each, 1, 5, "00-trace", shaped).partition(b"\r\n\r\n")[0].decode()
         sent |= {line.split(":")[0] for line in head.split("\r\n")[1:]}

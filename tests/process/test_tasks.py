@@ -43,6 +43,21 @@ async def test_task_is_cancelled_when_the_body_fails() -> None:
     assert ended == ["ended"]
 
 
+async def test_cleanup_of_a_cancelled_task_is_completed() -> None:
+    ended: list[str] = []
+
+    async def closes_slowly() -> None:
+        try:
+            await forever(ended)
+        finally:
+            await asyncio.sleep(0.15)  # as a connection on a busy machine; longer than end_task waits by itself
+            ended.append("closed")
+
+    async with in_background(closes_slowly()):
+        await asyncio.sleep(0)
+    assert ended == ["ended", "closed"]
+
+
 async def test_error_is_raised_where_the_result_is_awaited() -> None:
     with pytest.raises(ValueError, match="broken"):
         async with in_background(broken()) as task:

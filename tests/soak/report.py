@@ -19,6 +19,7 @@ console = Console()
 def row_of(records: Records, group: GroupRecord) -> dict[str, Any]:
     """Return the totals of a group."""
     waits = [(wait, kind) for wait, _, kind in waits_of(records, group)]
+    lags = [begun.at - records.routed[begun.number][0] / 1000 for begun in group.begun if begun.deliveries == 1]
     repeats = list(repeats_of(records, group))
     return {
         "group": group.language,
@@ -36,6 +37,8 @@ def row_of(records: Records, group: GroupRecord) -> dict[str, Any]:
         "repeats": len(repeats),
         "unexplained": sum(not is_explained for _, is_explained in repeats),
         "median_ms": round(1000 * median(wait for wait, _ in waits), 1) if waits else 0.0,
+        "median_lag_ms": round(1000 * median(lags), 1) if lags else 0.0,
+        "longest_lag_s": round(max(lags, default=0.0), 2),
         **{
             f"longest_{kind}_s": round(max((wait for wait, what in waits if what == kind), default=0.0), 2)
             for kind in ("routed", "kill", "stop", "fail", "delete")

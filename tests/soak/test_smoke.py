@@ -5,24 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from tests.forked.process import start_python
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = os.environ.get("SOAK_SEED") or str(datetime.now(tz=UTC).toordinal())
 EVENTS = 500
 
 
-async def soak(*arguments: str) -> tuple[int | None, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.soak", *arguments),
-        cwd=ROOT,
+async def soak(*arguments: str, new_interpreter: bool = False) -> tuple[int | None, str, str]:
+    process = await start_python(
+        *("tests.soak", *arguments),
+        environment={**os.environ, "COLUMNS": "200"},
+        directory=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "COLUMNS": "200"},
+        new_interpreter=new_interpreter,
     )
     try:
         async with asyncio.timeout(300):
@@ -43,6 +45,7 @@ async def test_every_promise_is_kept_in_three_languages(tmp_path: Path) -> None:
     code, output, errors = await soak(
         *("--events", str(EVENTS), "--seed", SEED, "--rate", "40", "--members", "3", "--claim-after", "4"),
         *("--poison-every", "250", "--slow-every", "400", "--json", "--keep", str(tmp_path)),
+        new_interpreter=True,
     )
     found = json.loads(output or "{}")
     broken = [promise for promise in found.get("promises", ()) if promise["broken"]]

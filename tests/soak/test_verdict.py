@@ -19,7 +19,7 @@ def good() -> Records:
     group = GroupRecord("go", kills=1, stops=1)
     for number in range(9):
         handle(group, number, 1, at=number + 0.1)
-    group.releases.append(Release("kill", 1, 4.5, frozenset({4})))
+    group.releases.append(Release("kill", 3, 4.5, frozenset({4})))
     handle(group, 4, 2, at=14.0, deliveries=2)
     for number, at in enumerate((9.1, 19.1, 29.1), 1):
         group.begun.append(Begun(POISON, 2, number, at))
@@ -183,3 +183,27 @@ def test_wait_for_a_slow_event_and_in_a_pause_is_not_counted() -> None:
     group.pauses.append(Pause(21.0, 27.0))
     handle(group, 8, 1, at=28.0)
     assert broken(records) == []
+
+
+def test_group_that_lags_does_not_stall() -> None:
+    records = good()
+    group = records.groups["go"]
+    for number in (5, 6, 7, 8):
+        forget(group, number)
+        handle(group, number, 1, at=4.2 + 7 * (number - 4))
+    assert broken(records) == []
+    forget(group, 6)
+    handle(group, 6, 1, at=45.0)  # it alone, while later ones were begun
+    assert "go: 1 waited too long: 6" in broken(records)
+
+
+@pytest.mark.parametrize(("ended", "is_late"), [(29.2, True), (9.2, False)])
+def test_wait_while_there_is_no_member_is_not_counted(ended: float, *, is_late: bool) -> None:
+    records = good()
+    group = records.groups["go"]
+    for number in (4, 8, POISON):
+        forget(group, number)
+    group.releases += [Release("stop", 1, 8.2, frozenset({8, POISON})), Release("kill", 2, ended, frozenset())]
+    handle(group, 4, 2, at=8.3)
+    handle(group, 8, 4, at=40.0)
+    assert ("go: 1 handed back and begun late: 8" in broken(records)) == is_late

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
+from math import inf
 from typing import TYPE_CHECKING
 
 from tests.chaos.verdict import Promise
@@ -19,6 +21,8 @@ _DELETING = 0.5
 """Seconds that a deletion may take from its recorded time."""
 _READING = 1.5
 """Seconds after SIGTERM in which a read that was under way may still bring events."""
+_QUEUED = frozenset({"routed", "delete"})
+"""Why an event waits that the group reads in its turn; others are looked for."""
 _MAX_NAMED = 5
 
 
@@ -133,7 +137,9 @@ def waits_of(records: Records, group: GroupRecord) -> Iterator[tuple[float, int,
     """Yield, for each time that an event was begun, the seconds since it was available, its number, and why it was so.
 
     It is available when it is routed, and again when its member is killed or hands it back, its handler fails, or the
-    group is deleted. Time in which the group stood still, or its member was busy with a slow event, is not counted.
+    group is deleted. What the group has yet to read waits for its turn: its time counts from when the event before it
+    was begun. Time in which the group stood still or had no member, or its member was busy with a slow event, is not
+    counted.
     """
     releases: dict[int, list[tuple[float, str]]] = defaultdict(list)
     for release in group.releases:
@@ -142,17 +148,41 @@ def waits_of(records: Records, group: GroupRecord) -> Iterator[tuple[float, int,
     for ended in group.ended:
         if not ended.is_done:
             releases[ended.number].append((ended.at, "fail"))
-    standing = [(pause.began, pause.ended) for pause in group.pauses]
+    idle = [(pause.began, pause.ended) for pause in group.pauses] + list(_without_members(group))
     busy = _busy(group)
+    turns = sorted((begun.at, records.routed[begun.number]) for begun in group.begun if begun.deliveries == 1)
     for begun in group.begun:
         routed = records.routed[begun.number]
         sources = [(routed[0] / 1000, "routed"), *releases[begun.number]]
         sources += [(deletion.at, "delete") for deletion in group.deletions if routed > deletion.place]
         since, kind = max(source for source in sources if source[0] <= begun.at or source[1] == "routed")
+        if begun.at - since > 1 and kind in _QUEUED:
+            since = max(since, _turn(turns, routed, begun.at))
         wait = begun.at - since
         if wait > 1:
-            wait -= _overlap(since, begun.at, standing) + _overlap(since, begun.at, busy.get(begun.life, []))
+            wait -= _overlap(since, begun.at, [*idle, *busy.get(begun.life, [])])
         yield wait, begun.number, kind
+
+
+def _turn(turns: list[tuple[float, Entry]], entry: Entry, at: float) -> float:
+    """Return when an event before the entry was last begun for the first time, of those begun before `at`."""
+    later = bisect_left(turns, (at, (0, 0)))
+    return next((turns[index][0] for index in range(later - 1, -1, -1) if turns[index][1] < entry), 0.0)
+
+
+def _without_members(group: GroupRecord) -> Iterator[tuple[float, float]]:
+    """Yield the spans in which no member was there: a life is, from the first event that it begins to its end."""
+    ends = {release.life: release.at for release in reversed(group.releases)}
+    lives: dict[int, tuple[float, float]] = {}
+    events: list[Begun | Ended] = [*group.begun, *group.ended]
+    for item in sorted(events, key=lambda event: event.at):
+        began, _ = lives.get(item.life, (item.at, 0.0))
+        lives[item.life] = began, max(item.at, ends.get(item.life, inf))
+    until = inf
+    for began, ended in sorted(lives.values()):
+        if began > until:
+            yield until, began
+        until = ended if until == inf else max(until, ended)
 
 
 def _busy(group: GroupRecord) -> dict[int, list[tuple[float, float]]]:
@@ -169,7 +199,12 @@ def _busy(group: GroupRecord) -> dict[int, list[tuple[float, float]]]:
 
 
 def _overlap(since: float, until: float, spans: list[tuple[float, float]]) -> float:
-    return sum(max(0.0, min(until, ended) - max(since, began)) for began, ended in spans)
+    """Return how long any of the spans was, between two times."""
+    total = 0.0
+    for began, ended in sorted(spans):
+        total += max(0.0, min(until, ended) - max(since, began))
+        since = max(since, ended)
+    return total
 
 
 def repeats_of(records: Records, group: GroupRecord) -> Iterator[tuple[int, bool]]:

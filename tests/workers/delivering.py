@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from relay.metrics.worker_metrics import WorkerMetrics
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
+    from relay.store.inbox.hand_over import Receivers
     from relay.store.lanes.lane import Lane
     from relay.store.ledger.ledger import LaneLedger
 
@@ -45,6 +46,7 @@ async def delivering(
     timings: Timings = TIMINGS,
     breaker_limits: Limits = BREAKER_LIMITS,
     metrics: WorkerMetrics | None = None,
+    receivers: Receivers | None = None,
 ) -> AsyncIterator[asyncio.Event]:
     """Run the partitions of the lanes; the event stops them."""
     async with AsyncExitStack() as stack:
@@ -52,6 +54,8 @@ async def delivering(
         partition_worker = _partition_worker(redis, rules, connections, timings, breaker_limits)
         if metrics is not None:
             partition_worker = replace(partition_worker, metrics=metrics)
+        if receivers is not None:
+            partition_worker = replace(partition_worker, receivers=receivers)
         stop = asyncio.Event()
         drains = []
         for partition in {wakeups.partition_of(name) for name in names_of_lanes or ("bot", "crm")}:

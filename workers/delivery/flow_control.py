@@ -20,6 +20,8 @@ from relay.store.driver.client import retry_until_redis_answers
 from relay.store.lanes.suspensions import Suspensions
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.circuit_breaker import OpenBreaker
     from relay.core.delivery.outcome import Attempt
@@ -43,16 +45,25 @@ class FlowControl:
         self._saving = asyncio.Lock()
         self._bucket = TokenBucket(subscription.rate, self._now()) if subscription.rate else None
 
-    async def open(self) -> None:
-        """Load the pauses and the breaker that are stored for the lane; must be called before the first delivery."""
-        name = self._subscription.name
-        pauses = await retry_until_redis_answers("reading pauses", self._suspensions.pauses)
-        stored = await retry_until_redis_answers("reading a breaker", lambda: self._suspensions.open_breaker(name))
-        self.pause(is_paused=name in pauses)
+    @property
+    def is_normal(self) -> bool:
+        """True if its breaker is closed and not ramping."""
+        return self._breaker.state is State.CLOSED
+
+    def begin(self, stored: OpenBreaker | None, *, is_paused: bool) -> None:
+        """Continue with what is stored for the lane; this or `open` must be called before the first delivery."""
+        self.pause(is_paused=is_paused)
         if self._subscription.breaker:
             self._breaker = CircuitBreaker(
                 self._subscription.concurrency, self._session.random, stored, self._session.breaker_limits
             )
+
+    async def open(self) -> None:
+        """Read what is stored for the lane, and begin."""
+        name = self._subscription.name
+        pauses = await retry_until_redis_answers("reading pauses", self._suspensions.pauses)
+        stored = await retry_until_redis_answers("reading a breaker", lambda: self._suspensions.open_breaker(name))
+        self.begin(stored, is_paused=name in pauses)
 
     def pause(self, *, is_paused: bool) -> bool:
         """Set the operator's pause flag. Returns True if it changed whether the lane is paused."""
@@ -107,8 +118,15 @@ class FlowControl:
             self._breaker.tick(self._session.now_ms())
             await self._store_breaker(former, former_state)
 
-    async def record(self, ref: Ref, attempt: Attempt) -> None:
-        """Take the outcome of an attempt into account."""
+    def record(self, ref: Ref, attempt: Attempt) -> Awaitable[None] | None:
+        """Take the outcome of an attempt into account; await the result unless it is None, as after most successes."""
+        if attempt.outcome is Outcome.DELIVERED and self._breaker.open_state is None:
+            if self._subscription.breaker:
+                self._breaker.record(ref, attempt, self._session.now_ms())
+            return None
+        return self._record(ref, attempt)
+
+    async def _record(self, ref: Ref, attempt: Attempt) -> None:
         if attempt.outcome is Outcome.GONE:
             await self._pause_gone(attempt)
         if self._subscription.breaker:

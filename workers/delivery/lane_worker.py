@@ -16,17 +16,11 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from redis.exceptions import ResponseError
-
-from relay.core.delivery.outcome import Attempt, AttemptContext, DeadLettered, Outcome, RetryAt, Shortage, decide
+from relay.core.delivery.outcome import Attempt, AttemptContext, Delivered, Outcome, RetryAt, Shortage, decide
 from relay.process.tasks import end_task
 from relay.store.driver.fenced_reads import LeaseLost
-from relay.store.isolation import WrongType
-from relay.store.lanes.attempt_log import save_last_success
-from relay.store.lanes.attempt_record import AttemptLimits
-from relay.store.lanes.dead_letter_bounds import trim_dead_letters
+from relay.store.inbox.hand_over import receiving
 from relay.store.lanes.lane import Lane, Tries
-from relay.store.lanes.settler import Settlement
 from relay.store.shadow_marks import ShadowMark, mark_shadow
 from workers.delivery.delivery_log import (
     PostponementLog,
@@ -34,50 +28,61 @@ from workers.delivery.delivery_log import (
     log_attempt_error,
     log_delivery_error,
     log_pause,
+    logs_successes,
 )
 from workers.delivery.flow_control import FlowControl
 from workers.delivery.lane_access import LaneAccess, StillSuspended
 from workers.delivery.ordered_source import source_for
+from workers.delivery.settling import LaneSettling
 from workers.delivery.verdicts import verdict_without_attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Verdict
+    from relay.store.inbox.hand_over import Offer, Row
     from relay.store.lanes.lane import Delivery, Ref
-    from workers.delivery.session import Session
+    from relay.store.lanes.many.look import LaneLook
+    from workers.delivery.session import Session, Stored
 
-_BURIED = 200  # dead letters
-_SAVE_INTERVAL = 5.0  # seconds
 _PAUSE = 0.1  # seconds without new attempts after a shortage
 
 
 class LaneWorker:
     """The worker of one lane, for one version of its subscription."""
 
-    def __init__(self, session: Session, subscription: Subscription, endpoint: Endpoint) -> None:
+    def __init__(
+        self, session: Session, subscription: Subscription, endpoint: Endpoint, stored: Stored | None = None
+    ) -> None:
+        """`stored` is what Redis has of a lane that is as its counters say; None reads and repairs it."""
         self.in_flight: dict[asyncio.Task[None], Ref] = {}
         self._loop = asyncio.get_running_loop()
         self._session = session
         self._subscription = subscription
         self._endpoint = endpoint
         self._sender = session.sender.sender_for(subscription, endpoint)
-        self._attempt_limits = AttemptLimits.from_size(subscription.attempts.size, keeps_answers=endpoint.keeps_answers)
         self._lane = Lane(session.redis, subscription.name, subscription.topic)
         self._metrics = session.metrics.lane(subscription.name)
+        self._logs_successes = logs_successes()
         self._log_attempt = partial(log_attempt, subscription, session.now_ms)
         self._access = LaneAccess(session, self._lane, lambda: self._is_over)
-        self._source = source_for(session, self._lane, self._access, subscription)
+        self._settling = LaneSettling(
+            session, self._lane, self._access, subscription, keeps_answers=endpoint.keeps_answers
+        )
+        self.source = source_for(session, self._lane, self._access, subscription)
         self._flow_control = FlowControl(session, subscription)
-        self._is_ending = False
+        self.is_ending = False
+        """True if `end` was called."""
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()  # not started yet
         self._put_back: set[Ref] = set()  # in `_read` again, while the task that started them ends
-        self._buried = 0  # dead letters since they were trimmed last
-        self._succeeded_ms = 0  # Unix milliseconds of the last success, unless it is stored
-        self._save_at = 0.0  # time of the loop's clock
+        self._succeeded_ms = 0  # Unix milliseconds of the last success, unless it was taken
         self._starts_at = 0.0  # time of the loop's clock; later than now after a shortage
         self._postponements = PostponementLog(subscription.name)
+        self._stored = stored
+        self._at_rest_since: float | None = None  # time of the loop's clock
 
     def serves(self, subscription: Subscription, endpoint: Endpoint) -> bool:
         """Return True if it was started for exactly this subscription and endpoint."""
@@ -85,12 +90,47 @@ class LaneWorker:
 
     def wake(self) -> None:
         """Read the lane again: it may have new deliveries."""
-        self._source.wake()
+        self.source.wake()
         self._changed.set()
 
     def resync(self) -> None:
         """Search for pending deliveries that this worker does not know: Redis was away."""
-        self._source.resync()
+        self.source.resync()
+        self._changed.set()
+
+    def counted(self, look: LaneLook | None, in_hand: int) -> None:
+        """Take note of a look at the lane (None: it is at rest), made when it had `in_hand` deliveries in hand."""
+        if look is not None and look.is_special:
+            self.source.count()
+            self._changed.set()
+        elif self.source.counted(look.in_hand if look else 0, look.retrying if look else 0, in_hand):
+            self._changed.set()
+
+    def take_last_success(self) -> int:
+        """Return the time of the last success since the last call, Unix milliseconds; 0 if there was none."""
+        at_ms, self._succeeded_ms = self._succeeded_ms, 0
+        return at_ms
+
+    def was_at_rest(self, seconds: float) -> bool:
+        """Return True if it had nothing to do for that long: it may end until the lane has new deliveries."""
+        since = self._at_rest_since
+        return (
+            since is not None
+            and self._loop.time() - since > seconds
+            and not (self._changed.is_set() or self._succeeded_ms)
+            and self._is_at_rest  # it may have offered to take new events since
+        )
+
+    def offer(self, stream: str) -> Offer | None:
+        """Offer to take new events of the topic from the commit that routes them, if they could be sent at once."""
+        may_start = not (self._read or self._cannot_start or self._flow_control.is_probing)
+        if not (may_start and self._session.lease.is_sure and self._loop.time() >= self._starts_at):
+            return None
+        return self.source.offer(stream) if self._flow_control.capacity(len(self.in_flight)) > 0 else None
+
+    def take(self, rows: Sequence[Row] | None) -> None:
+        """Send events that a commit has read; None if it has failed, and may have read some."""
+        self.source.take(rows)
         self._changed.set()
 
     def pause(self, *, is_paused: bool) -> None:
@@ -101,17 +141,12 @@ class LaneWorker:
 
     def end(self) -> None:
         """Start no further deliveries, and end when those in flight have ended."""
-        self._is_ending = True
+        self.is_ending = True
         self._changed.set()
 
     @property
-    def is_ending(self) -> bool:
-        """True if `end` was called."""
-        return self._is_ending
-
-    @property
     def _is_over(self) -> bool:
-        return self._is_ending or self._session.is_over
+        return self.is_ending or self._session.is_over
 
     @property
     def _cannot_start(self) -> bool:
@@ -120,7 +155,7 @@ class LaneWorker:
     @property
     def is_busy(self) -> bool:
         """True if it has work now that it can do."""
-        has_work = bool(self._read) or self._source.may_have_more
+        has_work = bool(self._read) or self.source.may_have_more
         is_busy = bool(self.in_flight) or (has_work and not self._flow_control.is_paused)
         return is_busy and not self._access.is_suspended
 
@@ -133,35 +168,45 @@ class LaneWorker:
         """Deliver until it must end; begin when `after`, a former worker of the same lane, has ended."""
         if after is not None:
             await asyncio.wait([after])
-        try:
-            with suppress(StillSuspended), self._metrics.delivering(self.in_flight):
-                await self._run()
-        finally:
-            await self._finish()
+        with receiving(self._session.receivers, self._lane.name, self):
+            try:
+                with suppress(StillSuspended), self._metrics.delivering(self.in_flight):
+                    await self._run()
+            finally:
+                await self._finish()
 
     async def _run(self) -> None:
-        await self._access.retry("creating a lane", self._lane.ensure)
-        if (original := self._subscription.shadow_of) is not None:
-            mark = partial(mark_shadow, self._session.redis, self._lane.name, ShadowMark(original))
-            await self._access.retry("marking a shadow", mark)
-        await self._flow_control.open()
+        await self._begin()
         while not self._is_over:
             self._changed.clear()
-            await self._source.check()
+            await self.source.check()
             await self._flow_control.tick()
-            await self._trim_dead_letters()
-            await self._save_last_success()
+            await self._settling.trim_dead_letters()
             await self._fill()
             await self._wait()
 
+    async def _begin(self) -> None:
+        """Continue with what Redis has of the lane; read it unless it is known."""
+        if self._stored is None:
+            await self._access.retry("creating a lane", self._lane.ensure)
+        else:
+            self.source.begin(self._stored.pending, self._stored.retrying)
+        if (original := self._subscription.shadow_of) is not None:
+            mark = partial(mark_shadow, self._session.redis, self._lane.name, ShadowMark(original))
+            await self._access.retry("marking a shadow", mark)
+        if self._stored is None:
+            await self._flow_control.open()
+        else:
+            self._flow_control.begin(self._stored.breaker, is_paused=self._stored.is_paused)
+
     async def _fill(self) -> None:
         """Start deliveries while there are any and flow control allows more."""
-        if self._loop.time() < self._starts_at or self._access.is_suspended:
+        if self._loop.time() < self._starts_at:
             return
         while (capacity := self._flow_control.capacity(len(self.in_flight))) > 0 and not self._cannot_start:
             if not self._read:
                 try:
-                    self._read.extend(await self._source.next(capacity, prefer_new=self._flow_control.is_probing))
+                    self._read.extend(await self.source.next(capacity, prefer_new=self._flow_control.is_probing))
                 except LeaseLost:
                     self._session.lease.lost.set()
                     return
@@ -188,7 +233,7 @@ class LaneWorker:
         if ref in self._put_back:
             self._put_back.discard(ref)
         else:
-            self._source.release(ref)
+            self.source.release(ref)
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log_delivery_error(self._lane.name, error)
@@ -196,37 +241,25 @@ class LaneWorker:
     async def _deliver(self, delivery: Delivery) -> None:
         number = delivery.tries.count + 1
         context = AttemptContext(number, delivery.since_ms, is_probe=self._flow_control.is_probing)
-        attempt = await self._attempt(delivery, number)
+        try:
+            attempt = await self._sender.attempt(delivery, number)
+        except Exception as error:  # noqa: BLE001  logged; a bug of ours must not leave a delivery pending for ever
+            log_attempt_error(self._lane.name, delivery, error)
+            attempt = Attempt(Outcome.FAILED, self._session.now_ms(), 0, detail=f"relay: {error!r}")
         if isinstance(attempt, Shortage):
             self._postpone(delivery, attempt)
             return
-        await self._flow_control.record(delivery.ref, attempt)
+        if (recording := self._flow_control.record(delivery.ref, attempt)) is not None:
+            await recording
         if self._flow_control.is_probing:
             context = context._replace(is_held=True)
         verdict = decide(attempt, context, self._subscription, self._session.random)
-        self._log_attempt(delivery, attempt, context, verdict)
+        if self._logs_successes or attempt.outcome is not Outcome.DELIVERED:
+            self._log_attempt(delivery, attempt, context, verdict)
         self._metrics.attempted(attempt)
         is_uncounted = isinstance(verdict, RetryAt) and not verdict.counts
         tries = Tries(number - is_uncounted, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
         await self._settle(delivery, tries, verdict, attempt, is_probe=context.is_probe)
-
-    async def _trim_dead_letters(self) -> None:
-        """Keep the bounds of the dead letters after every 200: retention comes once a minute."""
-        if self._buried < _BURIED:
-            return
-        self._buried = 0
-        name, bounds = self._lane.name, self._subscription.dead
-        is_alarm = self._subscription.shadow_of is None
-        trim = partial(trim_dead_letters, self._session.redis, name, bounds, self._session.now_ms(), is_alarm=is_alarm)
-        await self._access.retry("trimming dead letters", trim)
-
-    async def _save_last_success(self) -> None:
-        """Store the time of the last success now and then, and not for each: it is for operators."""
-        if self._succeeded_ms and self._loop.time() >= self._save_at:
-            at_ms, self._succeeded_ms = self._succeeded_ms, 0
-            self._save_at = self._loop.time() + _SAVE_INTERVAL
-            save = partial(save_last_success, self._session.redis, self._lane.name, at_ms)
-            await self._access.retry("saving the last success", save)
 
     def _postpone(self, delivery: Delivery, shortage: Shortage) -> None:
         """Put a delivery back that was not attempted, and start none for a moment."""
@@ -245,31 +278,23 @@ class LaneWorker:
         *,
         is_probe: bool = False,
     ) -> None:
-        at_ms, limits = self._session.now_ms(), self._attempt_limits
-        blocks = delivery.chat if self._subscription.block_on_dead else ""
-        settlement = Settlement(self._lane, delivery, attempt, tries, verdict, at_ms, is_probe, limits, blocks)
-        try:
-            await self._session.settler.settle(settlement)
-        except (WrongType, ResponseError):
-            try:
-                await self._access.retry("settling a delivery", lambda: self._session.settler.settle(settlement))
-            except StillSuspended:
-                return  # the delivery stays pending for the next worker
-        self._buried += isinstance(verdict, DeadLettered)
+        if not await self._settling.settle(
+            delivery, tries, verdict, attempt, is_probe=is_probe, lingers=self._has_time(verdict)
+        ):
+            return  # the delivery stays pending for the next worker
         if attempt is not None and attempt.outcome is Outcome.DELIVERED:
             self._succeeded_ms = attempt.ended_ms
-        self._source.settled(delivery, verdict)
+        self.source.settled(delivery, verdict)
 
-    async def _attempt(self, delivery: Delivery, number: int) -> Attempt | Shortage:
-        try:
-            return await self._sender.attempt(delivery, number)
-        except Exception as error:  # noqa: BLE001  logged; a bug of ours must not leave a delivery pending for ever
-            log_attempt_error(self._lane.name, delivery, error)
-            return Attempt(Outcome.FAILED, self._session.now_ms(), 0, detail=f"relay: {error!r}")
+    def _has_time(self, verdict: Verdict) -> bool:
+        """Return True if nothing waits for the verdict to be written: no other event of its chat, and no capacity."""
+        in_flight = len(self.in_flight)
+        is_last = isinstance(verdict, Delivered) and not self._subscription.ordered
+        return is_last and not self._is_over and self._flow_control.capacity(in_flight) >= in_flight
 
     async def _wait(self) -> None:
-        """Wait until something changed, a retry is due, flow control opens, or pending deliveries must be counted."""
-        waits = [self._source.counts_in]
+        """Wait until something changed, a retry is due, or flow control opens."""
+        waits = []
         if (ramp_ends_in := self._flow_control.ramp_ends_in()) is not None:
             waits.append(ramp_ends_in)
         if self._access.is_suspended:
@@ -277,13 +302,22 @@ class LaneWorker:
         elif (pause := self._starts_at - self._loop.time()) > 0:
             waits.append(pause)
         elif self._flow_control.capacity(len(self.in_flight)) > 0:
-            if self._source.next_due is not None:
-                waits.append((self._source.next_due - self._session.now_ms()) / 1000)
+            if self.source.next_due is not None:
+                waits.append((self.source.next_due - self._session.now_ms()) / 1000)
         elif (opens_in := self._flow_control.opens_in()) is not None:
             waits.append(opens_in)
+        if not waits and self._is_at_rest:
+            self._at_rest_since = self._loop.time()
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(min(waits), 0)):
+            async with asyncio.timeout(max(min(waits), 0) if waits else None):
                 await self._changed.wait()
+        self._at_rest_since = None
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """True if only new deliveries, or an operator, can give it work."""
+        has_work = self.in_flight or self._read or not self.source.is_at_rest
+        return not has_work and not self._access.is_suspended and self._flow_control.is_normal
 
     async def _finish(self) -> None:
         """Wait for the deliveries in flight; cancel them if this worker is cancelled."""

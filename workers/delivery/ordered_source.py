@@ -63,12 +63,8 @@ class OrderedSource(Source):
         """True if `next` may find a delivery now."""
         return bool(self._candidates) or self._may_have_unblocked or super().may_have_more
 
-    async def next(self, capacity: int, *, prefer_new: bool = False) -> list[Delivery]:
-        """Read at most `capacity` deliveries that are the first of their chats; `prefer_new` as in `Source`.
-
-        Raises:
-            LeaseLost: another worker holds the lease of the lane's partition.
-        """
+    async def _next(self, capacity: int, *, prefer_new: bool) -> list[Delivery]:
+        """Read at most `capacity` deliveries that are the first of their chats; `prefer_new` as in `Source`."""
         if self._may_have_unblocked:
             self._may_have_unblocked = False
             self._candidates += self._order.block(await self._retry("reading chats", self._lane.blocked_chats))

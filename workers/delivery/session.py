@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
     from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
+    from relay.core.delivery.circuit_breaker import OpenBreaker
     from relay.metrics.worker_metrics import WorkerMetrics
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
+    from relay.store.inbox.hand_over import Receivers
+    from relay.store.lanes.many.read import LaneReads
     from relay.store.lanes.settler import Settler
     from workers.transport.sender import Sender
 
@@ -24,6 +27,7 @@ class Session:
 
     redis: Redis
     sender: Sender
+    reads: LaneReads
     settler: Settler
     lease: Lease
     stop: asyncio.Event
@@ -35,6 +39,8 @@ class Session:
     timings: Timings
     breaker_limits: BreakerLimits
     metrics: WorkerMetrics
+    receivers: Receivers = field(default_factory=dict)
+    """The lanes to which the router of this process hands events over."""
 
     def now_ms(self) -> int:
         """Return the time, Unix milliseconds."""
@@ -44,3 +50,14 @@ class Session:
     def is_over(self) -> bool:
         """True if no new work may be started: the process is stopping or the lease is lost."""
         return self.stop.is_set() or self.lease.lost.is_set()
+
+
+class Stored(NamedTuple):
+    """State of a lane in Redis when its worker starts."""
+
+    pending: int
+    """Deliveries that are not settled."""
+    retrying: int
+    """Pending deliveries that wait for a retry."""
+    is_paused: bool
+    breaker: OpenBreaker | None

@@ -4,24 +4,26 @@
 
 A delivery that was read is pending in Redis until it is settled, so a worker that dies loses nothing: the next worker
 of the partition finds its deliveries (`_find_orphans`). After any error of Redis the lane is searched for orphans too
-(`resync`), and now and then its pending deliveries are counted (`check`), which finds whatever else was missed.
+(`resync`), and now and then the pending deliveries of all lanes are counted together (`counted`), which finds whatever
+else was missed.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
 
 from relay.core.delivery.outcome import RetryAt
+from relay.store.lanes.lane import Delivery, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from relay.core.delivery.outcome import Verdict
-    from relay.store.lanes.lane import Delivery, Lane, Ref
+    from relay.store.inbox.hand_over import Offer, Row
+    from relay.store.lanes.lane import Lane
     from workers.delivery.lane_access import LaneAccess
     from workers.delivery.session import Session
 
@@ -47,11 +49,17 @@ class Source:
         self._in_hand: set[Ref] = set()  # read, and neither settled nor waiting in Redis for a retry
         self._may_have_new = True
         self._may_have_orphans = True
+        self._is_reading = False
+        self._is_promised = False  # `take` comes, and until then nothing is read: it could be the same
+        self._taken: list[Delivery] = []  # new deliveries that a commit has handed over
         self._retrying = 0  # as of the last count, with what has changed since
+        self._must_count = False
         self._is_full = False
-        self._loop = asyncio.get_running_loop()
-        self._count_interval = session.timings.pending_count
-        self._count_at = self._loop.time() + self._count_interval
+
+    def begin(self, pending: int, retrying: int) -> None:
+        """Take note of what was pending before the first read, and how much of it waits for a retry."""
+        self._may_have_orphans = pending > 0
+        self._retrying = retrying
 
     def wake(self) -> None:
         """Read new events at the next call of `next`."""
@@ -69,21 +77,40 @@ class Source:
     @property
     def may_have_more(self) -> bool:
         """True if `next` may find a delivery now."""
-        return bool(self._orphans or self._may_have_new or self._may_have_orphans)
+        return bool(self._taken or self._orphans or self._may_have_new or self._may_have_orphans)
 
     @property
-    def counts_in(self) -> float:
-        """Seconds until `check` counts again."""
-        return self._count_at - self._loop.time()
+    def is_at_rest(self) -> bool:
+        """True if it has nothing in hand, and no retry waits."""
+        has_work = self._in_hand or self._is_promised or self.may_have_more or self._must_count
+        return not has_work and self.next_due is None
+
+    @property
+    def in_hand(self) -> int:
+        """The number of deliveries that were read, and are neither settled nor wait for a retry."""
+        return len(self._in_hand)
+
+    def counted(self, in_redis: int, retrying: int, in_hand: int) -> bool:
+        """Take note of what Redis had in hand while `in_hand` deliveries were here.
+
+        Returns True if that was more: then the lane is searched for orphans.
+        """
+        self._retrying = retrying
+        is_unknown = in_redis > max(in_hand, len(self._in_hand))
+        self._may_have_orphans |= is_unknown
+        return is_unknown
+
+    def count(self) -> None:
+        """Count what is pending at the next call of `check`."""
+        self._must_count = True
 
     async def check(self) -> None:
-        """Count the pending deliveries now and then; if there are more than are in hand, search for orphans."""
-        if self.counts_in > 0:
+        """Count what is pending, if it must."""
+        if not self._must_count:
             return
-        self._count_at = self._loop.time() + self._count_interval
-        if await self._retry("counting pending deliveries", self._lane.in_hand) > len(self._in_hand):
-            self._may_have_orphans = True
-        self._retrying = await self._retry("counting retries", self._lane.retrying)
+        self._must_count = False
+        in_redis = await self._retry("counting pending deliveries", self._lane.in_hand)
+        self.counted(in_redis, await self._retry("counting retries", self._lane.retrying), 0)
 
     @property
     def _has_room(self) -> bool:
@@ -102,9 +129,43 @@ class Source:
         Raises:
             LeaseLost: another worker holds the lease of the lane's partition.
         """
+        if self._is_promised:
+            return []
+        self._is_reading = True
+        try:
+            return await self._next(capacity, prefer_new=prefer_new)
+        finally:
+            self._is_reading = False
+
+    async def _next(self, capacity: int, *, prefer_new: bool) -> list[Delivery]:
         if prefer_new and (new := await self._read_new(capacity)):
             return new
         return await self._read_pending(capacity) or await self._read_new(capacity)
+
+    def offer(self, stream: str) -> Offer | None:
+        """Return the offer to take new events of `stream` from a commit; None if there is anything else to read.
+
+        After an offer nothing is read until `take` is called.
+        """
+        is_due = self.next_due is not None and self.next_due <= self._session.now_ms()
+        if self._is_promised or self._is_reading or is_due or self.may_have_more or not self._has_room:
+            return None
+        offer = self._lane.offer(stream, self._session.lease.token, _READ)
+        self._is_promised = offer is not None
+        return offer
+
+    def take(self, rows: Sequence[Row] | None) -> None:
+        """Take the events that a commit has read; None if it has failed, and may have read some."""
+        self._is_promised = False
+        if rows is None:
+            self.resync()
+        elif rows:
+            stream = self._lane.topic_stream
+            self._taken += self._unknown(
+                Delivery(Ref(stream, entry.decode()), dict(zip(flat[::2], flat[1::2], strict=True)))
+                for entry, flat in rows
+            )
+            self._may_have_new |= len(rows) >= _READ
 
     def settled(self, delivery: Delivery, verdict: Verdict) -> None:  # noqa: ARG002  for `OrderedSource`
         """Take note of the verdict on a delivery, which is written."""
@@ -135,14 +196,20 @@ class Source:
         return []
 
     async def _read_new(self, capacity: int) -> list[Delivery]:
+        if self._taken:
+            taken, self._taken = self._taken, []
+            return taken
         if not self._may_have_new or not self._has_room:
             return []
         self._may_have_new = False
-        token = self._session.lease.token
-        new = await self._retry("reading a lane", lambda: self._lane.read_new(_READ, token, capacity), self.resync)
+        reads = self._session.reads
+        new = await self._retry("reading a lane", lambda: reads.read_new(self._lane, _READ, capacity), self.resync)
         self._may_have_new |= len(new) >= min(_READ, capacity)
-        if not self._in_hand.isdisjoint(delivery.ref for delivery in new):  # a repaired lane returns to its checkpoint
-            new = [delivery for delivery in new if delivery.ref not in self._in_hand]
+        return self._unknown(new)
+
+    def _unknown(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """Return those of `deliveries` that are not in hand, which they are now: a repaired lane reads some again."""
+        new = [delivery for delivery in deliveries if delivery.ref not in self._in_hand]
         self._add_in_hand(new)
         return new
 

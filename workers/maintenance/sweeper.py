@@ -1,9 +1,9 @@
 """The sweeper: finds work without a wake-up.
 
 Streams hold the truth and wake-ups carry no data, so a wake-up that was lost (arq's keys were flushed, a worker died
-between two steps) must not strand work. Every five seconds one worker checks the inbox, the replays and every lane, and
-wakes the jobs that have work. Waking a job that is queued or running changes nothing. An error of one lane is logged,
-and the others are checked (`relay.store.isolation`).
+between two steps) must not strand work. Every five seconds one worker checks the inbox, the replays and the lanes
+(`lane_sweep`), and wakes the jobs that have work. Waking a job that is queued or running changes nothing. An error of
+one lane is logged, and the others are checked (`relay.store.isolation`).
 """
 
 from __future__ import annotations
@@ -15,18 +15,15 @@ import structlog
 from relay.store import wakeups
 from relay.store.inbox.audit import InboxAudit
 from relay.store.isolation import Isolation
-from relay.store.lanes.audit import audit_lane
-from relay.store.lanes.lane import Lane
-from relay.store.lanes.position import lane_names
-from relay.store.lanes.ready import mark_ready
 from relay.store.state.history import record_minute
 from relay.store.state.sweeps import record_sweep
 from relay.store.topics.held import release_held_events, topics_with_held_events
 from relay.store.topics.registry import register_topics
 from relay.store.topics.replays import Replays
+from workers.maintenance.lane_sweep import LaneSweep
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from relay.config.file import RulesInForce
     from relay.store.driver.client import Redis
@@ -52,6 +49,7 @@ class Sweeper:
         self._clock = clock
         self._isolation = Isolation(redis)
         self._inbox_audit = InboxAudit(redis)
+        self._lanes = LaneSweep(redis, rules, clock, self._isolation)
 
     async def sweep(self) -> None:
         """Repair what was deleted by hand, wake every job that has work, and save each lane's checkpoint."""
@@ -60,13 +58,9 @@ class Sweeper:
         await contain("inbox", key.inbox, self._check_inbox_and_audit(), {key.inbox: "stream"})
         await contain("replays", key.replays_running, self.check_replays())
         await contain("account_events", key.linq_events, self.check_account_events(), {key.linq_events: "stream"})
-        for partition in range(wakeups.PARTITIONS):
-            await self.check_partition(partition)
+        await self._lanes.run()
         for topic in await topics_with_held_events(self._redis, self._topics()):
             await contain("topic", topic, self._release(topic), {key.topic(topic): "stream"})
-        for lane in self._lanes():
-            await contain("lane", lane.name, lane.save_checkpoint(), lane.key_types)
-        await self._audit_removed_lanes()
         history = {key.history: "stream", key.history_lanes: "stream"}
         await contain("history", key.history, record_minute(self._redis, round(self._clock() * 1000)), history)
         recording = record_sweep(self._redis, round(self._clock() * 1000))
@@ -76,17 +70,7 @@ class Sweeper:
         """Move the events that a topic holds into it, and wake its lanes."""
         released = await release_held_events(self._redis, topic)
         log.info("topic.recovered", topic=topic, released=released)
-        readers = [lane.name for lane in self._lanes() if lane.topic_stream == self._key.topic(topic)]
-        for partition in sorted(set(map(wakeups.partition_of, readers))):
-            await self.check_partition(partition)
-
-    async def _audit_removed_lanes(self) -> None:
-        """Count what was deleted of lanes that are not in relay.toml any more."""
-        configured = {lane.name for lane in self._lanes()}
-        for name in await lane_names(self._redis):
-            if name not in configured:
-                audit = audit_lane(self._redis, name, is_configured=False)
-                await self._isolation.contain("lane", name, audit, self._key.lane_types(name))
+        await self._lanes.check_topic(topic)
 
     async def _check_inbox_and_audit(self) -> None:
         await self._inbox_audit.run()
@@ -108,35 +92,8 @@ class Sweeper:
             await wakeups.wake(self._redis, wakeups.react(self._key), due)
 
     async def check_partition(self, partition: int) -> None:
-        """Repair the lanes of `partition`, and wake its worker, now or when the next retry is due."""
-        now_ms = round(self._clock() * 1000)
-        wakeup = wakeups.deliver(self._key, partition)
-        is_leased = bool(await self._redis.exists(self._key.lease(wakeup.job_id)))
-        due: list[int] = []
-        for lane in self._lanes(partition):
-            work = self._due_of(lane, is_leased=is_leased)
-            lane_due = await self._isolation.contain("lane", lane.name, work, lane.key_types)
-            if lane_due is not None:
-                due.append(lane_due)
-            if lane_due == wakeups.NOW:
-                ready = self._key.ready(partition)
-                marking = mark_ready(self._redis, partition, [lane.name], now_ms)
-                await self._isolation.contain("partition", ready, marking, {ready: "zset"})
-        if due:
-            await wakeups.wake(self._redis, wakeup, min(due))
-
-    async def _due_of(self, lane: Lane, *, is_leased: bool) -> int | None:
-        """Repair a lane; return when it has work: now, when its next retry is due, or None if it has none."""
-        await lane.ensure()
-        was_repaired = bool(await audit_lane(self._redis, lane.name, is_configured=True))
-        next_due = await lane.next_due()
-        is_due_now = was_repaired or await lane.has_new() or (not is_leased and await lane.in_hand())
-        return wakeups.NOW if is_due_now else next_due
+        """Wake the worker of `partition` if its lanes have work, now or when the next retry is due."""
+        await self._lanes.check_partition(partition)
 
     def _topics(self) -> list[str]:
         return [topic.name for topic in self._rules.current.config.topics]
-
-    def _lanes(self, partition: int | None = None) -> Iterator[Lane]:
-        for subscription in self._rules.current.config.subscriptions:
-            if partition is None or wakeups.partition_of(subscription.name) == partition:
-                yield Lane(self._redis, subscription.name, subscription.topic)

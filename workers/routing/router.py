@@ -3,7 +3,8 @@
     read      up to 128 entries, waiting for the first; after a full batch the next is read at once
     decode    each entry by itself, and its line by its chat if it proves none (`workers.routing.decoder`)
     match     each event against relay.toml, pure
-    commit    one script: delete, append to topics, count, wake the lanes that got events
+    commit    one script: delete, append to topics, count, wake the lanes that got events, or give lanes of this process
+              the events at once if they are few (`relay.store.inbox.hand_over`)
 
 While a batch is committed, the next is decoded and the one after that is read, so that Redis and Python work at the
 same time; commits follow one another. After any error the batches in hand are dropped and read again: an entry leaves
@@ -16,9 +17,9 @@ decoded is quarantined in the same commit; it never blocks its batch.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -33,17 +34,20 @@ from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.gaps.message_index import INDEXED, begin_index, lifetime_ms
 from relay.store.inbox.chat_lines import ChatLines
+from relay.store.inbox.hand_over import MAX_EVENTS, handing_over
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, NotPrepared, Permit, compile_feeds, parts_of
-from relay.store.isolation import Isolation, checking_types
-from relay.store.lanes.lane import Lane
-from relay.store.lines.activity import ActivityCounter, Tally, count_lines
+from relay.store.inbox.next_read import NextRead
+from relay.store.isolation import Isolation
+from relay.store.lanes.many.look import LanePlace
+from relay.store.lanes.many.prepare import mark_of, prepare_lanes
+from relay.store.lines.activity import Tally, count_lines
 from relay.store.topics.registry import register_topics
-from workers.routing.contract_watch import ContractWatch
 from workers.routing.decoder import account_events_in, decode_batch
 from workers.routing.facts import BodyFacts
 from workers.routing.line_changes import record_line_changes
 from workers.routing.moves import move_of
 from workers.routing.opt_outs import record_opt_outs_of
+from workers.routing.records import Records
 from workers.routing.route_spans import RouteSpans
 
 if TYPE_CHECKING:
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from relay.process.telemetry.spans import Tracer
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
+    from relay.store.inbox.hand_over import Receivers
     from relay.store.inbox.inbox import Arguments
     from workers.routing.route_spans import Routed
 
@@ -84,6 +89,10 @@ class _Batch(NamedTuple):
     tally: Tally
     unreadable: Sequence[Dialect] = ()
     """The dialects of the entries to quarantine."""
+    lanes: Sequence[tuple[str, str]] = ()
+    """The lanes to which it may be handed over, each with the stream of its topic."""
+    size: int = 0
+    """Bytes of its bodies, if it may be handed over."""
     traced: Sequence[Routed] = ()
     """Events that get a span."""
 
@@ -101,8 +110,12 @@ class Router:
         tracer: Tracer | None = None,
         *,
         gap_window: float = DEFAULT_GAP_WINDOW,
+        receivers: Receivers | None = None,
     ) -> None:
-        """`clock` gives Unix seconds; without `tracer` traces are off; `gap_window` is the message index's, seconds."""
+        """`clock` gives Unix seconds; without `tracer` traces are off; `gap_window` is the message index's, seconds.
+
+        `receivers` are the lanes to which small batches are handed over.
+        """
         self._metrics = metrics or WorkerMetrics.unscraped()
         self._facts = BodyFacts(self._metrics)
         self._redis = redis
@@ -110,13 +123,13 @@ class Router:
         self._indexed = INDEXED if gap_window else frozenset[str]()
         self._chats = ChatLines(redis, clock)
         self._account_events = AccountEvents(redis)
+        self._receivers: Receivers = {} if receivers is None else receivers
         self._rules = rules
         self._clock = clock
-        self._activity = ActivityCounter(redis)
+        self._records = Records(redis, clock)
         self._idle_timeout, self._max_run = timings.idle, timings.run
-        self._block_ms = round(timings.router_block * 1000)
+        self._next_read = NextRead(redis, _BATCH, round(timings.router_block * 1000))
         self._isolation = Isolation(redis)
-        self._contracts = ContractWatch(redis, clock)
         self._spans = None if tracer is None else RouteSpans(tracer)
         self._prepared: _Prepared  # set when a drain begins
         self._entries: list[InboxEntry] = []  # to be decoded next
@@ -124,14 +137,25 @@ class Router:
 
     async def drain(self, lease: Lease, stop: asyncio.Event) -> None:
         """Route until the inbox was idle for long, the drain has run for long, `stop` is set or the lease is lost."""
-        loop = asyncio.get_running_loop()
-        began = busy_at = loop.time()
+        try:
+            await self._begin()
+            await self._route(lease, stop)
+            await self._records.finish()
+        finally:
+            await self._records.stop()
+            await self._next_read.aclose()
+
+    async def _begin(self) -> None:
         self._drop()
         self._prepared = await self._prepare()
         await self._chats.begin()
         if self._indexed:
             with suppress(*REDIS_ERRORS):  # at `maxmemory` it is refused, and a later drain begins it
                 await begin_index(self._redis, round(self._clock() * 1000))
+
+    async def _route(self, lease: Lease, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        began = busy_at = loop.time()
         while not (stop.is_set() or lease.lost.is_set()):
             now = loop.time()
             if now - busy_at > self._idle_timeout or now - began > self._max_run:
@@ -144,25 +168,26 @@ class Router:
             except NotPrepared:
                 self._resync()
                 self._prepared = await self._prepare()
-            if self._contracts.is_due:
-                await self._contracts.store()
-        await self._contracts.store()
-        await self._activity.write(at_once=True)
+            self._records.write_if_due()
 
     async def _prepare(self) -> _Prepared:
         """Create the consumer group of every lane before an event is routed under the rules in force.
 
-        A lane that another client has damaged does not delay the events of all others: the sweeper tries again.
+        The mark in Redis names the lanes that exist: with the same one, nothing has to be done. A lane that another
+        client has damaged does not delay the events of all others: the sweeper tries again.
         """
-        loaded, mark = self._rules.current, secrets.token_hex(8)
+        loaded, key = self._rules.current, self._redis.key
+        places = [LanePlace(each.name, key.topic(each.topic)) for each in loaded.config.subscriptions]
+        prepared = _Prepared(loaded, compile_feeds(loaded.config, key), mark_of(places))
+        if await retry_until_redis_answers("preparing lanes", self._inbox.preparation) == prepared.mark:
+            return prepared
         names = [topic.name for topic in loaded.config.topics]
         await retry_until_redis_answers("preparing topics", lambda: register_topics(self._redis, names))
-        for subscription in loaded.config.subscriptions:
-            lane = Lane(self._redis, subscription.name, subscription.topic)
-            ensuring = retry_until_redis_answers("preparing lanes", partial(_checked, lane))
-            await self._isolation.contain("lane", lane.name, ensuring, lane.key_types)
-        await retry_until_redis_answers("preparing lanes", lambda: self._inbox.mark_prepared(mark))
-        return _Prepared(loaded, compile_feeds(loaded.config, self._redis.key), mark)
+        failed = await retry_until_redis_answers("preparing lanes", lambda: prepare_lanes(self._redis, places))
+        for name, error in failed.items():
+            await self._isolation.contain("lane", name, _raised(error), key.lane_types(name))
+        await retry_until_redis_answers("preparing lanes", lambda: self._inbox.mark_prepared(prepared.mark))
+        return prepared
 
     def _drop(self) -> None:
         """Forget the batches in hand: their entries stay in the inbox until they are routed."""
@@ -178,11 +203,10 @@ class Router:
         if self._batch or len(self._entries) == _BATCH:
             await self._overlap(lease)
         elif self._entries:
-            await self._commit(await self._decode(lease), lease)
+            await self._commit(await self._decode(lease), lease, self._next_read)
             self._drop()
         else:
-            await self._activity.write()
-            self._entries = await self._inbox.read(_BATCH, block_ms=self._block_ms)
+            self._entries = await self._inbox.next(self._next_read)
             return bool(self._entries)
         return True
 
@@ -219,7 +243,7 @@ class Router:
         # What the relay has made itself tells nothing of Linq's payloads, and nothing of a line's rhythm.
         both = zip(entries, events, strict=True)
         of_linq = [(event, entry.body) for entry, event in both if isinstance(event, Event) and not entry.source]
-        self._contracts.add(of_linq)
+        self._records.decoded(of_linq)
         index = prepared.loaded.config.index
         await record_line_changes(self._redis, entries, events)
         if prepared.loaded.config.linq.opt_outs:
@@ -229,23 +253,29 @@ class Router:
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
         tally = Tally(entries[-1].at_ms or round(began * 1000), count_lines([event for event, _ in of_linq]))
         batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, tally, unreadable)
+        if len(moves) <= MAX_EVENTS:
+            topics = dict.fromkeys(chain.from_iterable(move.topics for move in moves))
+            lanes = [lane for topic in topics for lane in prepared.feeds[topic].lanes]
+            batch = batch._replace(lanes=lanes, size=sum(move.size for move in moves))
         if self._spans is None:
             return batch
         pairs = zip(events, moves, strict=True)
         routed = [(event, move.topics) for event, move in pairs if isinstance(event, Event) and not move.quarantined]
         return batch._replace(traced=self._spans.sampled(routed))
 
-    async def _commit(self, batch: _Batch | None, lease: Lease) -> None:
+    async def _commit(self, batch: _Batch | None, lease: Lease, next_read: NextRead | None = None) -> None:
+        """Commit a batch; with `next_read`, the read of the next entries is sent with it."""
         if batch is None:
             return
-        parts, events, mark, began, tally, unreadable, traced = batch
-        moved = await self._inbox.commit(parts, Permit(lease.token, mark), round(self._clock() * 1000))
+        parts, events, mark, began, tally, unreadable, lanes, size, traced = batch
+        with handing_over(self._receivers, lanes, size) as hand_over:
+            permit = Permit(lease.token, mark)
+            moved = await self._inbox.commit(parts, permit, round(self._clock() * 1000), hand_over, next_read)
         self._metrics.routed(moved.routed, moved.unmatched)
         if any(moved):
-            self._activity.add(tally)
+            self._records.routed(tally)
         for dialect in unreadable if moved.quarantined else ():
             self._metrics.quarantined(dialect)
-        await self._activity.write()
         if self._spans is not None:
             self._spans.record(traced, began, self._clock())
         for topic in self._inbox.holding:
@@ -260,5 +290,5 @@ class Router:
         )
 
 
-async def _checked(lane: Lane) -> None:
-    await checking_types(lane.ensure())
+async def _raised(error: Exception) -> None:
+    raise error

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
     from relay.process.telemetry.spans import Tracer
     from relay.store.driver.client import Redis
+    from relay.store.inbox.hand_over import Receivers
 
 _PARTS = "parts"
 
@@ -87,12 +88,17 @@ async def worker_parts(
             RightsWatch(redis, timings.rights_check) as rights,
         ):
             sender = Sender(connections, time.time, tracer)
+            receivers: Receivers = {}
             drift_check = DriftCheck(redis, rules, settings, time.time)
             reactions = LinqReactions(redis, rules, settings, drift_check, time.time)
             yield WorkerParts(
                 redis=redis,
                 rules=rules,
-                router=Router(redis, rules, time.time, timings, metrics, tracer, gap_window=settings.relay_gap_window),
+                router=Router(
+                    *(redis, rules, time.time, timings, metrics, tracer),
+                    gap_window=settings.relay_gap_window,
+                    receivers=receivers,
+                ),
                 partition_worker=PartitionWorker(
                     redis,
                     rules,
@@ -101,6 +107,7 @@ async def worker_parts(
                     random.random,  # noqa: S311  jitter
                     timings,
                     metrics=metrics,
+                    receivers=receivers,
                 ),
                 replayer=Replayer(redis, rules, time.time, timings),
                 sweeper=Sweeper(redis, rules, time.time, reactions.next_look),

@@ -72,7 +72,10 @@ class Response:
 
     def header(self, name: bytes) -> str | None:
         """Return the first value of the header `name` (in lower case), or None."""
-        return next((value.decode(errors="replace") for key, value in self.headers if key.lower() == name), None)
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value.decode(errors="replace")
+        return None
 
 
 class Connection(asyncio.Protocol):
@@ -104,33 +107,32 @@ class Connection(asyncio.Protocol):
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self._result: asyncio.Future[Response] | None = None
+        self._on_end: Callable[[Connection], None]
         self._response: Response | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._head = b""  # received so far; kept only while no head is complete
         self._keep_alive = False
         self._received = 0
 
-    async def exchange(self, request: bytes, since: float, within: float) -> Response:
-        """Send `request` and return the response, complete or with a flaw, within `within` seconds from `since`.
+    def send(self, request: bytes, on_end: Callable[[Connection], None]) -> asyncio.Future[Response]:
+        """Send `request`; the future gets the response, complete or with a flaw, or a `NoResponse`.
 
-        `since` is a time of the loop's clock.
+        `on_end` is called when the exchange is over. A caller that stops waiting for the future calls `end`.
 
         Raises:
-            NoResponse: not even its status line arrived.
+            ConnectionLost: it is closed.
         """
         if not self.is_free or self._transport.is_closing():
             raise ConnectionLost(_CLOSED)
         self.is_free, self._response, self._headers, self._head, self._received = False, None, [], b"", 0
-        self._result = self._loop.create_future()
-        timer = self._loop.call_at(since + within, self._time_out, within)
+        self._result, self._on_end = self._loop.create_future(), on_end
         self._transport.write(request)
-        try:
-            return await self._result
-        finally:
-            timer.cancel()
-            self._result = None
-            if not self.is_free:
-                self.close()
+        return self._result
+
+    def time_out(self, within: float) -> None:
+        """End an exchange whose response did not come within `within` seconds."""
+        self._finish(DeadlineExceeded(f"no response within {format_duration(within)}"))
+        self.end()
 
     def is_quiet(self) -> bool:
         """Return True if nothing waits in the socket: no byte that is unasked, and no end of the connection.
@@ -154,11 +156,8 @@ class Connection(asyncio.Protocol):
         self.is_free = False
         self._transport.abort()
 
-    def _time_out(self, within: float) -> None:
-        self._finish(DeadlineExceeded(f"no response within {format_duration(within)}"))
-
     def _finish(self, error: NoResponse | OurShortage | None = None) -> None:
-        """End the exchange: the response is complete, or `error` ended it."""
+        """Give the result of the exchange: the response is complete, or `error` ended it."""
         if self._result is None or self._result.done():
             return
         self.is_free = error is None and self._keep_alive and not self._transport.get_write_buffer_size()
@@ -169,6 +168,15 @@ class Connection(asyncio.Protocol):
             self._result.set_result(self._response)
         else:
             self._result.set_exception(error or NoResponse(_CLOSED))
+
+    def end(self) -> None:
+        """End the exchange if it has its result: the connection is free for the next one, or closed."""
+        if self._result is None or not self._result.done():
+            return
+        self._result = None
+        self._on_end(self)
+        if not self.is_free:
+            self.close()
 
     def _cut(self) -> None:
         """End the exchange early: the response is too long to be read to its end."""
@@ -193,6 +201,7 @@ class Connection(asyncio.Protocol):
             kind = NoResponse if self._received else ConnectionLost
             self._finish(None if is_complete else kind(str(error or _CLOSED)))
         self.is_free = False
+        self.end()
         self._open_connections.discard(self)
         self._give_back()
         self.ended.set()
@@ -214,6 +223,7 @@ class Connection(asyncio.Protocol):
                 self._head += data
         if self._received > _MAX_RECEIVED:
             self._cut()
+        self.end()
 
     @staticmethod
     def _ends_with_connection(response: Response) -> bool:

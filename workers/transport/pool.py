@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections import deque
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple, Self
 from weakref import WeakValueDictionary
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from relay.net.dns import AddressInfo
     from workers.transport.connection import Response
 
+_TICK = 0.001  # seconds by which a timer may come early
 _STOPPING = "the relay is stopping"
 _HEAD_START = 0.25  # seconds until the next address is tried in parallel (RFC 8305, 5)
 
@@ -178,6 +180,9 @@ class ConnectionPool:
         self._destination = destination
         self._idle: deque[tuple[Connection, float]] = deque()  # with the time it became idle, the oldest first
         self._timer: asyncio.TimerHandle | None = None
+        self._in_flight: dict[Connection, tuple[float, float]] = {}  # with the deadline, and the limit that it is for
+        self._next_deadline = inf  # one timer for all exchanges: one of its own would cost each 1.2 us
+        self._watch: asyncio.TimerHandle | None = None
 
     @property
     def idle(self) -> list[Connection]:
@@ -193,30 +198,59 @@ class ConnectionPool:
             OurShortage: it could not be sent for want of something of ours.
         """
         began = self._loop.time()
-        connection = self._take()
-        if connection is None:
-            return await self._exchange_on(await self._new(began, timeouts), request, began, timeouts)
+        connection = self._take(began)
         try:
-            return await self._exchange_on(connection, request, began, timeouts)
-        except ConnectionLost:
+            if connection is None:
+                return await self._exchange_on(await self._new(began, timeouts), request, began, timeouts)
             try:
-                response = await self._exchange_on(await self._new(began, timeouts), request, began, timeouts)
-            except NoResponse as error:
-                error.is_resent = True
-                raise
-            response.is_resent = True
-            return response
-
-    async def _exchange_on(self, connection: Connection, request: bytes, began: float, timeouts: Timeouts) -> Response:
-        try:
-            return await connection.exchange(request, began, timeouts.total)
+                return await self._exchange_on(connection, request, began, timeouts)
+            except ConnectionLost:
+                return await self._resend(request, began, timeouts)
         except NoResponse as error:
             if self._connections.is_closed:
                 raise OurShortage(_STOPPING) from error
             raise
+
+    async def _resend(self, request: bytes, began: float, timeouts: Timeouts) -> Response:
+        try:
+            response = await self._exchange_on(await self._new(began, timeouts), request, began, timeouts)
+        except NoResponse as error:
+            error.is_resent = True
+            raise
+        response.is_resent = True
+        return response
+
+    async def _exchange_on(self, connection: Connection, request: bytes, began: float, timeouts: Timeouts) -> Response:
+        result = connection.send(request, self._ended)
+        deadline = began + timeouts.total
+        self._in_flight[connection] = deadline, timeouts.total
+        if deadline < self._next_deadline:
+            self._watch_until(deadline)
+        try:
+            return await result
         finally:
-            if connection.is_free:
-                self._keep(connection)
+            connection.end()
+
+    def _ended(self, connection: Connection) -> None:
+        """Keep a connection whose exchange is over, if another request can be sent on it."""
+        del self._in_flight[connection]
+        if connection.is_free:
+            self._keep(connection)
+
+    def _watch_until(self, deadline: float) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._next_deadline, self._watch = deadline, self._loop.call_at(deadline, self._time_out)
+
+    def _time_out(self) -> None:
+        """End the exchanges whose deadline has passed, and watch the others."""
+        self._next_deadline = inf
+        passed = self._loop.time() + _TICK
+        for connection, (deadline, within) in list(self._in_flight.items()):
+            if deadline <= passed:
+                connection.time_out(within)
+        if self._in_flight:
+            self._watch_until(min(deadline for deadline, _ in self._in_flight.values()))
 
     async def _new(self, began: float, timeouts: Timeouts) -> Connection:
         try:
@@ -225,9 +259,9 @@ class ConnectionPool:
         except TimeoutError:
             raise DeadlineExceeded(f"no response within {format_duration(timeouts.total)}") from None
 
-    def _take(self) -> Connection | None:
+    def _take(self, now: float) -> Connection | None:
         """Return the idle connection that was used last, so that the others reach their keep-alive limit."""
-        self._drop_idle()
+        self._drop_idle(now)
         while self._idle:
             connection, _ = self._idle.pop()
             if connection.is_free:
@@ -243,13 +277,13 @@ class ConnectionPool:
 
     def _close_idle(self) -> None:
         self._timer = None
-        self._drop_idle()
+        self._drop_idle(self._loop.time())
         if self._idle:
             self._timer = self._loop.call_at(self._idle[0][1] + self._keep_alive, self._close_idle)
 
-    def _drop_idle(self) -> None:
+    def _drop_idle(self, now: float) -> None:
         """Close the connections that have been idle for too long."""
-        oldest = self._loop.time() - self._keep_alive
+        oldest = now - self._keep_alive
         while self._idle and self._idle[0][1] <= oldest:
             connection, _ = self._idle.popleft()
             connection.close()

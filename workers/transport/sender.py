@@ -108,8 +108,8 @@ class LaneSender:
             detail,
             retry_after,
             is_resent,
-            shape=shaped.mark if shaped else None,
-            answer=answer,
+            shaped.mark if shaped else None,
+            answer,
         )
 
     def _kept(self, response: Response, outcome: Outcome) -> tuple[str, str]:

@@ -19,6 +19,8 @@ Mistake = tuple[tuple[str | int, ...], str]
 """The path of a value, and the mistake in it."""
 
 Row = dict[str, Any]
+Names = dict[str, None]
+"""Names in the order of the file."""
 
 
 def contradictions(
@@ -30,12 +32,12 @@ def contradictions(
     are not those of the file: what a team may make itself is less. `beside` are others, by name, that they may shadow.
     """
     egress = _egress(data)
-    topics = _names(rows_of(data, "topics"))
+    topics = _names(rows_of(data, "topics"))  # as keys: each of many subscriptions looks its topic up
     for kind in ("topics", "teams", "subscriptions"):
         yield from _duplicates(kind, rows_of(data, kind))
     for position, row in enumerate(rows_of(data, "teams")):
         yield from _unknown_topics(("teams", position, "topics"), row.get("topics"), topics)
-    accounts = _names(rows_of(linq, "accounts")) if isinstance(linq := data.get("linq"), dict) else []
+    accounts = _names(rows_of(linq, "accounts")) if isinstance(linq := data.get("linq"), dict) else {}
     for position, row in enumerate(rows_of(data, "topics")):
         yield from _unknown_accounts(("topics", position, "account"), row.get("account"), accounts)
     teams = {name: row for row in rows_of(data, "teams") if isinstance(name := row.get("name"), str)}
@@ -88,8 +90,8 @@ def rows_of(data: Row, kind: str) -> list[Row]:
     return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
 
 
-def _names(rows: list[Row]) -> list[str]:
-    return list(dict.fromkeys(row["name"] for row in rows if isinstance(row.get("name"), str)))
+def _names(rows: list[Row]) -> Names:
+    return dict.fromkeys(row["name"] for row in rows if isinstance(row.get("name"), str))
 
 
 def _duplicates(kind: str, rows: list[Row]) -> Iterator[Mistake]:
@@ -102,17 +104,17 @@ def _duplicates(kind: str, rows: list[Row]) -> Iterator[Mistake]:
                 yield (kind, position, "name"), f'the name "{name}" is used more than once'
 
 
-def _no_topic(topic: str, topics: list[str]) -> str:
+def _no_topic(topic: str, topics: Names) -> str:
     return f'there is no topic "{topic}" (topics: {", ".join(topics) or "none is defined"})'
 
 
-def _unknown_topics(path: tuple[str | int, ...], granted: Any, topics: list[str]) -> Iterator[Mistake]:
+def _unknown_topics(path: tuple[str | int, ...], granted: Any, topics: Names) -> Iterator[Mistake]:
     for position, topic in enumerate(granted if isinstance(granted, list) else ()):
         if isinstance(topic, str) and topic != EVERY_TOPIC and topic not in topics:
             yield (*path, position), _no_topic(topic, topics)
 
 
-def _unknown_accounts(path: tuple[str | int, ...], wanted: Any, accounts: list[str]) -> Iterator[Mistake]:
+def _unknown_accounts(path: tuple[str | int, ...], wanted: Any, accounts: Names) -> Iterator[Mistake]:
     for account in wanted if isinstance(wanted, list) else (wanted,):
         if isinstance(account, str) and account not in accounts:
             known = f"accounts: {', '.join(accounts)}" if accounts else "there is no [[linq.accounts]] table"
@@ -120,7 +122,7 @@ def _unknown_accounts(path: tuple[str | int, ...], wanted: Any, accounts: list[s
 
 
 def _team_mistakes(
-    path: tuple[str | int, ...], team: str, topic: Any, teams: dict[str, Row], topics: list[str]
+    path: tuple[str | int, ...], team: str, topic: Any, teams: dict[str, Row], topics: Names
 ) -> Iterator[Mistake]:
     if team not in teams:
         yield path, f'there is no team "{team}" (teams: {", ".join(teams) or "none is defined"})'

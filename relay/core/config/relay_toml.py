@@ -218,19 +218,29 @@ class RelayConfig(Table):
     @cached_property
     def subscriptions_by_topic(self) -> dict[str, tuple[Subscription, ...]]:
         """Push subscriptions by the name of their topic."""
-        names = dict.fromkeys(subscription.topic for subscription in self.subscriptions)
-        return {name: tuple(s for s in self.subscriptions if s.topic == name) for name in names}
+        found: dict[str, list[Subscription]] = {}
+        for subscription in self.subscriptions:
+            found.setdefault(subscription.topic, []).append(subscription)
+        return {name: tuple(subscriptions) for name, subscriptions in found.items()}
 
 
-def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
-    """Parse the config in `text`.
+def tables_in(text: str) -> dict[str, Any] | None:
+    """Return the TOML tables in `text`, not checked; None if it is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def parse_config(text: str, filename: str = "relay.toml", tables: dict[str, Any] | None = None) -> RelayConfig:
+    """Parse the config in `text`, of which `tables` are the TOML tables if they are known.
 
     Raises:
         ConfigError: it has mistakes; lists each with its line.
     """
     heading = f"{filename} cannot be used:"
     try:
-        data = tomllib.loads(text)
+        data = tomllib.loads(text) if tables is None else tables
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or numbers too long and nesting too deep
         raise ConfigError(heading, (Problem(filename, f"not TOML: {error}"),)) from None
     positions = TomlPositions(text, filename)
@@ -249,15 +259,11 @@ def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
     return config
 
 
-def endpoint_rows(text: str) -> dict[tuple[str | int, ...], dict[str, Any]]:
-    """Return the raw TOML tables of `text` that describe endpoints, by their paths: the subscriptions, then `[alerts]`.
+def endpoint_rows(data: dict[str, Any]) -> dict[tuple[str | int, ...], dict[str, Any]]:
+    """Return those of the raw TOML tables that describe endpoints, by their paths: the subscriptions, then `[alerts]`.
 
     Also works for a file with mistakes.
     """
-    try:
-        data = tomllib.loads(text)
-    except (ValueError, RecursionError):
-        return {}
     rows: dict[tuple[str | int, ...], Any] = {
         ("subscriptions", position): row for position, row in enumerate(rows_of(data, "subscriptions"))
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,23 +22,29 @@ class TomlPositions:
     """Line numbers of every table and key of one file."""
 
     def __init__(self, text: str, filename: str) -> None:
+        self._text = text
         self._filename = filename
-        self._line_of: dict[tuple[str | int, ...], int] = {}
+
+    @cached_property
+    def _line_of(self) -> dict[tuple[str | int, ...], int]:
+        """The lines by path; only a file with mistakes needs them."""
+        found: dict[tuple[str | int, ...], int] = {}
         counts: Counter[str] = Counter()
         table: tuple[str | int, ...] = ()
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(self._text.splitlines(), start=1):
             if header := _HEADER.match(line):
                 first, *rest = header[2].split(".")
                 table = (first, *rest)
                 if header[1] == "[" and rest and counts[first]:  # it belongs to the last [[table]] above it
                     table = (first, counts[first] - 1, *rest)
                 elif header[1] == "[[":
-                    self._line_of.setdefault(table, number)
+                    found.setdefault(table, number)
                     table = (*table, counts[header[2]])
                     counts[header[2]] += 1
-                self._line_of.setdefault(table, number)
+                found.setdefault(table, number)
             elif key := _KEY.match(line):
-                self._line_of.setdefault((*table, key[1]), number)
+                found.setdefault((*table, key[1]), number)
+        return found
 
     def of(self, path: Sequence[str | int]) -> str:
         """Return the position of the value at `path`, such as `relay.toml:14 topics[1].lines[0]`."""

@@ -34,6 +34,8 @@ _DOWN = {Outcome.THROTTLED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHAB
 """Outcomes that may mean that the subscriber is down."""
 _REFUSED = {Outcome.REJECTED, Outcome.REDIRECTED}
 """Outcomes that may mean that the subscriber refuses everything."""
+_DELIVERED = Outcome.DELIVERED
+_INTERVALS = 100  # of a window; keeping each attempt would be 50,000 entries for a busy lane
 
 
 class State(StrEnum):
@@ -90,6 +92,15 @@ class OpenBreaker:
         return None
 
 
+@dataclass(slots=True)
+class _Recent:
+    """The attempts of a part of the sliding window."""
+
+    began_ms: int
+    attempts: int = 0
+    failures: int = 0
+
+
 class CircuitBreaker:
     """Circuit breaker: limits the deliveries of a lane that may be in flight."""
 
@@ -105,8 +116,9 @@ class CircuitBreaker:
         self._run: set[Hashable] = set()
         self._refused: set[Hashable] = set()  # in a row, with the same status
         self._refused_with: int | None = None
-        self._recent: deque[tuple[int, bool]] = deque()
-        self._failures = 0
+        self._recent: deque[_Recent] = deque()
+        self._interval_ms = limits.window * 1000 / _INTERVALS
+        self._attempts = self._failures = 0  # in `_recent`
         self._ramp = 0  # limit of deliveries in flight while ramping; 0 while open or closed
         self._ramped_ms = 0
         self._succeeded = 0  # in this round of the ramp
@@ -126,7 +138,7 @@ class CircuitBreaker:
 
     def record(self, delivery: Hashable, attempt: Attempt, now_ms: int) -> None:
         """Record an attempt of `delivery`; `open_state` changes if the breaker opens or closes, or a probe fails."""
-        is_success = attempt.outcome is Outcome.DELIVERED
+        is_success = attempt.outcome is _DELIVERED
         if attempt.at_ms < self._opened_ms:
             return  # it was in flight already when the breaker opened
         if attempt.outcome in _REFUSED:
@@ -163,13 +175,20 @@ class CircuitBreaker:
 
     def _record_closed(self, attempt: Attempt, now_ms: int, *, is_success: bool) -> None:
         limits, recent = self._limits, self._recent
-        recent.append((now_ms, is_success))
-        self._failures += not is_success
-        while recent[0][0] < now_ms - limits.window * 1000:
-            _, was_success = recent.popleft()
-            self._failures -= not was_success
-        most_fail = len(recent) >= limits.fewest and self._failures >= limits.share * len(recent)
-        if not is_success and (len(self._run) >= limits.run or most_fail):
+        if not recent or now_ms - recent[-1].began_ms >= self._interval_ms:
+            recent.append(_Recent(now_ms))
+            while recent[0].began_ms < now_ms - limits.window * 1000:
+                over = recent.popleft()
+                self._attempts -= over.attempts
+                self._failures -= over.failures
+        recent[-1].attempts += 1
+        self._attempts += 1
+        if is_success:
+            return
+        recent[-1].failures += 1
+        self._failures += 1
+        most_fail = self._attempts >= limits.fewest and self._failures >= limits.share * self._attempts
+        if len(self._run) >= limits.run or most_fail:
             self._open(attempt, now_ms)
 
     def _open(self, attempt: Attempt, now_ms: int) -> None:
@@ -209,7 +228,7 @@ class CircuitBreaker:
         self._forget()
 
     def _forget(self) -> None:
-        self._ramp = self._failures = 0
+        self._ramp = self._attempts = self._failures = 0
         self._run.clear()
         self._refused.clear()
         self._recent.clear()

@@ -49,14 +49,14 @@ def payload_fields(dialect: Dialect, event_type: str, data: dict[str, Any]) -> P
 
 def _v3_fields(event_type: str, data: dict[str, Any]) -> PayloadFields:
     chat = _object(data.get("chat"))
-    return PayloadFields(
-        line=_v3_line_finder(event_type)(data),
-        chat=_text(chat.get("id")) or _text(data.get("id" if event_type == "chat.created" else "chat_id")),
-        message=_v3_message(event_type, data),
-        direction=_direction(data) or _V3_DIRECTION.get(event_type),
-        service=_v3_service(data),
-        is_group=_bool(chat.get("is_group"), data.get("is_group")),
-        reconciled_at=_text(data.get("reconciled_at") or _object(data.get("message")).get("reconciled_at")),
+    return PayloadFields(  # by position: names take 0.5 us more
+        _v3_line_finder(event_type)(data),
+        _text(chat.get("id")) or _text(data.get("id" if event_type == "chat.created" else "chat_id")),
+        _v3_message(event_type, data),
+        _direction(data) or _V3_DIRECTION.get(event_type),
+        _v3_service(data),
+        _bool(chat.get("is_group"), data.get("is_group")),
+        _text(data.get("reconciled_at") or _object(data.get("message")).get("reconciled_at")),
     )
 
 
@@ -73,9 +73,10 @@ def _line_of_own_handles(data: dict[str, Any]) -> str | None:
     for name in _OWN_HANDLES:
         if name in data and (line := _own_handle(data[name])):
             return line
-    for handle in _list(data.get("handles")):
-        if line := _own_handle(handle):
-            return line
+    if "handles" in data:
+        for handle in _list(data["handles"]):
+            if line := _own_handle(handle):
+                return line
     return None
 
 
@@ -276,7 +277,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _text(value: object) -> str | None:
-    return storable(value) if value else None
+    return (value if isinstance(value, str) and value.isascii() else storable(value)) if value else None
 
 
 def _number_or_text(value: object) -> str | None:

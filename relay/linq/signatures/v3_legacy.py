@@ -56,5 +56,5 @@ def check_headers(headers: Headers, now: float) -> None:
 
 def sign(secret: SigningSecret, timestamp: int, body: bytes) -> dict[str, str]:
     """Return the signature headers of this family for `body`."""
-    signature = hmac.digest(secret.whole, b"%d.%b" % (timestamp, body), "sha256").hex()
+    signature = secret.whole_key.digest(b"%d." % timestamp, body).hex()
     return {TIMESTAMP: str(timestamp), SIGNATURE: signature}

@@ -3,6 +3,8 @@
 The load therefore sets the size of a batch, and a lone item does not wait. Where two batches can be in flight, a burst
 is split in two, so that this process works on one half while Redis works on the other; otherwise each would wait for
 the other. When a batch fails, every item that waits behind it fails at once, not one timeout later.
+
+An item whose caller is in no hurry may linger: it is sent with the next that does not, or after a fixed time.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _Waiting = tuple[Item, asyncio.Future[Result], float]
 class Batcher(Generic[Item, Result]):
     """Collects items of concurrent callers and sends them in batches. Enter it as a context."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the bounds of a batch
         self,
         send: Callable[[list[Item]], Awaitable[Sequence[Result]]],
         *,
@@ -37,11 +39,12 @@ class Batcher(Generic[Item, Result]):
         max_bytes: int,
         max_in_flight: int = 1,
         max_wait: float = inf,
+        linger: float = 0.0,
     ) -> None:
         """`send` takes a batch and gives one result per item; what it raises reaches every caller.
 
         Up to `max_in_flight` calls of it run concurrently. An item that has waited for more than `max_wait` seconds is
-        not sent: its caller gets a TimeoutError.
+        not sent: its caller gets a TimeoutError. `linger` is the time that an item waits for company, seconds.
         """
         self._send = send
         self._size_of = size_of
@@ -50,6 +53,8 @@ class Batcher(Generic[Item, Result]):
         self._max_in_flight = max_in_flight
         self._free = max_in_flight  # batches that can be sent before one in flight is done
         self._max_wait = max_wait
+        self._linger = linger
+        self._timer: asyncio.TimerHandle | None = None  # of the first item that lingers
         self._waiting: list[_Waiting[Item, Result]] = []
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -61,16 +66,26 @@ class Batcher(Generic[Item, Result]):
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         for task in self._tasks:
             await end_task(task)
         self._fail(self._waiting, asyncio.CancelledError())
 
-    def submit(self, item: Item) -> asyncio.Future[Result]:
-        """Queue `item`; the future gets its result when its batch is done."""
+    def submit(self, item: Item, *, lingers: bool = False) -> asyncio.Future[Result]:
+        """Queue `item`, which may linger; the future gets its result when its batch is done."""
         future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future, self._loop.time()))
-        self._work.set()
+        if not lingers or len(self._waiting) >= self._max_items:
+            self._work.set()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(self._linger, self._end_lingering)
         return future
+
+    def _end_lingering(self) -> None:
+        self._timer = None
+        if self._waiting:
+            self._work.set()
 
     async def _run(self) -> None:
         while True:

@@ -58,7 +58,7 @@ async def read_new(redis: Redis, claim: Claim, group: str, streams: Sequence[str
         ResponseError: a stream or the group does not exist (`is_missing_group`).
     """
     reply: Any = await _read_new(redis, [claim.lease, *streams], [claim.token, group, keys.CONSUMER, *limits])
-    return _entries(reply)
+    return entries_in(reply)
 
 
 async def read_left(redis: Redis, claim: Claim, group: str, stream: str, last: str, count: int) -> list[Entry]:
@@ -68,7 +68,7 @@ async def read_left(redis: Redis, claim: Claim, group: str, stream: str, last: s
         LeaseLost: another worker holds the lease.
     """
     reply: Any = await _read_left(redis, [claim.lease, stream], [claim.token, group, keys.CONSUMER, count, last])
-    return _entries(reply)
+    return entries_in(reply)
 
 
 async def read_due(redis: Redis, claim: Claim, retries: str, now_ms: int, count: int) -> list[bytes]:
@@ -83,7 +83,12 @@ async def read_due(redis: Redis, claim: Claim, retries: str, now_ms: int, count:
     return list(members)
 
 
-def _entries(reply: Any) -> list[Entry]:
+def entries_in(reply: Any) -> list[Entry]:
+    """Return the entries in the replies of XREADGROUP.
+
+    Raises:
+        LeaseLost: the script has returned -1 in their place.
+    """
     if reply == -1:
         raise LeaseLost
     return [

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import partial
 from hashlib import sha1
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hiredis import pack_command
 from redis.exceptions import NoScriptError, ResponseError
@@ -26,12 +26,19 @@ if TYPE_CHECKING:
     from redis.asyncio import Connection
 
     from relay.store.driver.client import Redis
-    from relay.store.driver.ordered_connection import OrderedConnection, Read
+    from relay.store.driver.ordered_connection import Read
 
     Argument = bytes | str | int
 
 _SHARED = files("relay.store.driver")
 """The folder of files that scripts of several packages include."""
+
+
+class _Exchanges(Protocol):
+    """A connection that sends what it is given in order (`ordered_connection`, `inbox.next_read`)."""
+
+    async def exchange(self, packed: bytes, read: Read) -> Any:
+        """Send `packed`, and return its reply as `read` parses it."""
 
 
 class Script:
@@ -63,9 +70,31 @@ class Script:
         finally:
             await redis.connection_pool.release(connection)
 
+    async def each(
+        self, redis: Redis, calls: Sequence[tuple[Sequence[Argument], Sequence[Argument]]]
+    ) -> list[Any | ResponseError]:
+        """Run the script once for each of `calls` (keys and arguments), all in one round trip.
+
+        Returns a result for each; an error of one is its result.
+        """
+        connection = await redis.connection_pool.get_connection()
+        try:
+            replies = await _exchange_all(connection, [self._command(*call) for call in calls])
+            if unknown := [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
+                commands = [self._command(*calls[at], in_full=at == unknown[0]) for at in unknown]
+                for at, reply in zip(unknown, await _exchange_all(connection, commands), strict=True):
+                    replies[at] = reply
+            return replies
+        finally:
+            await redis.connection_pool.release(connection)
+
+    def _command(self, keys: Sequence[Argument], arguments: Sequence[Argument], *, in_full: bool = False) -> Any:
+        head = (self._in_full, self._source) if in_full else (self._by_hash, self._sha)
+        return (*head, len(keys), *keys, *arguments)
+
     async def in_order(
         self,
-        connection: OrderedConnection,
+        connection: _Exchanges,
         keys: Sequence[Argument],
         arguments: Sequence[Argument],
         replication: Replication | None = None,
@@ -104,6 +133,17 @@ def _included(folder: Traversable, line: str) -> str:
 async def _exchange(connection: Connection, packed: bytes, read: Read) -> Any:
     await connection.send_packed_command(packed)
     return await read(connection)
+
+
+async def _exchange_all(connection: Connection, commands: Sequence[Any]) -> list[Any | ResponseError]:
+    await connection.send_packed_command(b"".join(map(pack_command, commands)))
+    replies: list[Any | ResponseError] = []
+    for _ in commands:
+        try:
+            replies.append(await connection.read_response())
+        except ResponseError as error:
+            replies.append(error)
+    return replies
 
 
 def _packed(command: Any, replication: Replication | None) -> bytes:

@@ -5,9 +5,9 @@ unrouted: a router that starts, or had an error from Redis, reads from the begin
 appends it to its topics in one step, skips entries that no longer exist, and refuses a worker that has lost the lease:
 each event enters each of its topics exactly once, however often it is read and committed.
 
-The lanes' groups must exist before an event is routed past them. The router that created them sets a mark
-(`mark_prepared`); a Redis that is new, lost its data or is a replica that was behind does not have the mark, and the
-script moves nothing.
+The lanes' groups must exist before an event is routed past them. The router that created them sets a mark that names
+these lanes (`mark_prepared`); a Redis that is new, lost its data or is a replica that was behind does not have the
+mark, and the script moves nothing.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.core.errors import StoreError
 from relay.core.event import Dialect, source_of
 from relay.store import wakeups
+from relay.store.driver.client import ask
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
 from relay.store.gaps.message_index import HOUR_MS
+from relay.store.inbox.hand_over import HandOver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
+    from relay.store.inbox.next_read import NextRead
     from relay.store.keys import Keyspace
 
     Arguments = Sequence[bytes | str | int]
@@ -40,6 +43,8 @@ _MAX_APPENDED = 256
 _MAX_BYTES = 512 * 1024
 
 _API_BYTES = len(b"v3")
+
+_TO_NONE = HandOver({})
 
 _commit = Script(__package__, "route_batch")
 _mark_prepared = Script(__package__, "mark_prepared")
@@ -96,6 +101,8 @@ class Feed(NamedTuple):
     stream: str
     arguments: Arguments
     """Its name, its stream, and the lanes to wake."""
+    lanes: Sequence[tuple[str, str]] = ()
+    """The lanes, each with the stream."""
 
 
 class Permit(NamedTuple):
@@ -129,8 +136,13 @@ class Inbox:
         self.holding: set[str] = set()
         """Topics of the last commit whose events are held, since their streams were overwritten (`topics.held`)."""
 
+    async def preparation(self) -> str | None:
+        """Return the mark of the lanes whose groups exist; None if there is none."""
+        mark: bytes | None = await ask(self._redis.get(self._redis.key.prepared))
+        return None if mark is None else mark.decode(errors="replace")
+
     async def mark_prepared(self, preparation: str) -> None:
-        """Record that the lanes' groups exist, under a new, unique name."""
+        """Record that the groups of lanes exist, under the name of all these lanes."""
         await _mark_prepared(self._redis, [self._redis.key.prepared], [preparation])
 
     async def read(self, count: int, after: bytes = BEGINNING, block_ms: int | None = None) -> list[InboxEntry]:
@@ -138,27 +150,52 @@ class Inbox:
         reply = await self._redis.xread({self._redis.key.inbox: after}, count=count, block=block_ms)
         return [_entry(entry, fields) for _, rows in reply for entry, fields in rows]
 
-    async def commit(self, parts: Sequence[Arguments], permit: Permit, now_ms: int) -> Moved:
+    async def next(self, read: NextRead) -> list[InboxEntry]:
+        """Return the entries of the read that was sent with a commit, or of one that is sent now."""
+        return [_entry(entry, dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in await read.rows()]
+
+    async def commit(
+        self,
+        parts: Sequence[Arguments],
+        permit: Permit,
+        now_ms: int,
+        hand_over: HandOver = _TO_NONE,
+        next_read: NextRead | None = None,
+    ) -> Moved:
         """Move entries into their topics, in order; `parts` is the result of `parts_of`.
+
+        `hand_over` has the lanes that take their events at once; those of several parts are not handed over. With
+        `next_read`, that read is sent with the last part.
 
         Raises:
             LeaseLost: another router holds the lease.
             NotPrepared: the lanes must be prepared before any event can be routed.
         """
         self.holding = set()
-        replies = [await self._commit(part, permit, now_ms) for part in parts]
+        offered = hand_over if len(parts) == 1 else _TO_NONE
+        reads = [*[None] * (len(parts) - 1), next_read]
+        replies = [
+            await self._commit(part, permit, now_ms, offered, read) for part, read in zip(parts, reads, strict=True)
+        ]
         return Moved(*map(sum, zip(*replies, strict=True)))
 
-    async def _commit(self, part: Arguments, permit: Permit, now_ms: int) -> tuple[int, int, int]:
+    async def _commit(
+        self, part: Arguments, permit: Permit, now_ms: int, hand_over: HandOver, next_read: NextRead | None
+    ) -> tuple[int, int, int]:
         key = self._redis.key
         keys = (*self._keys, key.messages(now_ms // HOUR_MS), key.backfilled)
-        reply = await _commit(self._redis, keys, (*permit, now_ms, wakeups.LIFETIME_MS, self._index_ms, *part))
+        arguments = (*permit, now_ms, wakeups.LIFETIME_MS, self._index_ms, *hand_over.arguments, *part)
+        if next_read is None:
+            reply = await _commit(self._redis, keys, arguments)
+        else:
+            reply = await _commit.in_order(next_read, keys, arguments)
         if reply == -1:
             raise LeaseLost
         if reply == -2:
             raise NotPrepared
-        routed, unmatched, quarantined, *holding = reply
+        routed, unmatched, quarantined, holding, given = reply
         self.holding.update(name.decode() for name in holding)
+        hand_over.give(given)
         return routed, unmatched, quarantined
 
 
@@ -204,7 +241,7 @@ def _feed(config: RelayConfig, topic: str, key: Keyspace) -> Feed:
         partition = wakeups.partition_of(lane.name)
         wakeup = wakeups.deliver(key, partition)
         arguments += (lane.name, key.ready(partition), wakeup.job_id, wakeup.payload)
-    return Feed(stream, tuple(arguments))
+    return Feed(stream, tuple(arguments), [(lane.name, stream) for lane in lanes])
 
 
 def _entry(entry: bytes, fields: Mapping[bytes, bytes]) -> InboxEntry:

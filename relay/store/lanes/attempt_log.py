@@ -101,9 +101,17 @@ class Health(NamedTuple):
     """The attempts since then, newest first, at most a hundred."""
 
 
-async def save_last_success(redis: Redis, subscription: str, at_ms: int) -> None:
-    """Store the time of the last success, Unix milliseconds; the log of attempts may not reach back to it."""
-    await _set_fields(redis, [redis.key.lane(subscription)], ["last_success", at_ms])
+async def save_last_successes(redis: Redis, at_ms: Mapping[str, int]) -> None:
+    """Store the times of the last successes, Unix milliseconds; the logs of attempts may not reach back to them.
+
+    A lane whose key is of a wrong type keeps what it has: its own operations report that.
+    """
+    replies = await _set_fields.each(
+        redis, [([redis.key.lane(name)], ["last_success", last]) for name, last in at_ms.items()]
+    )
+    for reply in replies:
+        if isinstance(reply, Exception) and not is_wrong_type(reply):
+            raise reply
 
 
 class Condition(NamedTuple):

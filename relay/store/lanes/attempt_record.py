@@ -17,9 +17,10 @@ packed by C:
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from struct import Struct
 from struct import error as StructError  # noqa: N812  an exception class
-from typing import Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic_core import from_json, to_json
@@ -28,6 +29,9 @@ from relay.core.delivery.outcome import Outcome
 from relay.linq.payloads.translation.translate import UNTRANSLATED
 from relay.store.topics.samples import TEST_PREFIX
 from relay.store.topics.stream_search import Condition, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TRANSLATED: Final = "translated"
 ShapeWord = Literal["translated", "untranslated"]
@@ -39,6 +43,7 @@ _SHORT_ANSWER_SIZE = 700  # bytes of Redis's memory that a response that is kept
 _MAX_DETAIL = 4096  # bytes
 _MAX_NAME = 256  # characters of an identifier
 _MAX_TEXT = 255  # bytes
+_MAX_PACKED = 1024  # packed texts that are kept
 _MAX_UINT32, _MAX_UINT16 = 2**32 - 1, 2**16 - 1
 
 _HEAD = Struct("<BQQIIHHBBBB")
@@ -47,6 +52,7 @@ _HEAD = Struct("<BQQIIHHBBBB")
 _PROBE, _REPLAY, _PLAIN, _CHAT, _MESSAGE, _TRACE, _TRANSLATED, _UNTRANSLATED = (1 << bit for bit in range(8))
 _SHAPES: dict[int, ShapeWord] = {_TRANSLATED: TRANSLATED, _UNTRANSLATED: UNTRANSLATED}
 _SHAPE_FLAGS: dict[ShapeWord | None, int] = {None: 0, TRANSLATED: _TRANSLATED, UNTRANSLATED: _UNTRANSLATED}
+_DELIVERED = Outcome.DELIVERED
 _SUCCESS = b'["%s", null, null]' % Outcome.DELIVERED.encode()
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _are_regular = re.compile(f"{_UUID}\n(?:{_UUID})?\n(?:{_UUID})?\n(?:[0-9a-f]{{32}})?").fullmatch
@@ -115,32 +121,33 @@ class AttemptRecord(NamedTuple):
 
     def encode(self) -> bytes:
         """Return the record as `attempts` stores it."""
-        flags, identifiers, rest = self._pack_identifiers()
-        texts = [text.encode()[:_MAX_TEXT] for text in (self.topic, self.type, self.line or "")]
-        milliseconds, _, sequence = self.entry.partition("-")
+        # The fields by position: asking this tuple for each by its name took as long as all the rest.
+        topic, entry, event_id, event_type, line, chat, message, trace, number, is_probe, is_replay = self[:11]
+        at_ms, took_ms, outcome, status, due_ms, dead, shape = self[11:]
+        flags, identifiers = _pack_identifiers(event_id, chat or "", message or "", trace or "")
+        if flags == _PLAIN:
+            names = [name[:_MAX_NAME] for name in (event_id, chat or "", message or "", trace or "")]
+            rest = to_json([outcome.value, due_ms, dead, *names])  # a member of an enumeration takes 1 us more
+        else:
+            rest = b"" if outcome is _DELIVERED else to_json([outcome.value, due_ms, dead])
+        if is_probe:
+            flags |= _PROBE
+        if is_replay:
+            flags |= _REPLAY
+        texts, lengths = _pack_texts(topic, event_type, line or "")
+        milliseconds, _, sequence = entry.partition("-")
         head = _HEAD.pack(
             _VERSION,
-            self.at_ms,
+            at_ms,
             int(milliseconds),
             int(sequence) & _MAX_UINT32,  # Redis starts at 0 in each millisecond; only ids written by hand are larger
-            min(max(self.took_ms, 0), _MAX_UINT32),
-            min(self.number, _MAX_UINT16),
-            self.status or 0,
-            flags | _PROBE * self.is_probe | _REPLAY * self.is_replay | _SHAPE_FLAGS[self.shape],
-            *map(len, texts),
+            min(max(took_ms, 0), _MAX_UINT32),
+            min(number, _MAX_UINT16),
+            status or 0,
+            flags | _SHAPE_FLAGS[shape],
+            *lengths,
         )
-        return b"".join((head, *texts, identifiers, to_json(rest) if rest else b""))
-
-    def _pack_identifiers(self) -> tuple[int, bytes, list[object]]:
-        """Return the flags and the bytes of the identifiers, and the values that follow as JSON."""
-        chat, message, trace = self.chat or "", self.message or "", self.trace or ""
-        verdict: list[object] = [self.outcome, self.due_ms, self.dead]
-        lines = f"{self.event_id}\n{chat}\n{message}\n{trace}"
-        if not _are_regular(lines):
-            return _PLAIN, b"", verdict + [name[:_MAX_NAME] for name in (self.event_id, chat, message, trace)]
-        flags = _CHAT * bool(chat) | _MESSAGE * bool(message) | _TRACE * bool(trace)
-        packed = bytes.fromhex(lines.replace("-", ""))  # it skips the line ends
-        return flags, packed, [] if self.outcome is Outcome.DELIVERED else verdict
+        return b"".join((head, texts, identifiers, rest))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -184,6 +191,22 @@ class AttemptRecord(NamedTuple):
             dead=dead,
             shape=_SHAPES.get(flags & (_TRANSLATED | _UNTRANSLATED)),
         )
+
+
+@lru_cache(_MAX_PACKED)
+def _pack_texts(*texts: str) -> tuple[bytes, Sequence[int]]:
+    """Return the bytes of the three texts, and the length of each: the same for most attempts of a lane."""
+    packed = [text.encode()[:_MAX_TEXT] for text in texts]
+    return b"".join(packed), tuple(map(len, packed))
+
+
+def _pack_identifiers(event_id: str, chat: str, message: str, trace: str) -> tuple[int, bytes]:
+    """Return the flags and the bytes of the identifiers; without bytes if one of them is no UUID."""
+    lines = f"{event_id}\n{chat}\n{message}\n{trace}"
+    if not _are_regular(lines):
+        return _PLAIN, b""
+    flags = _CHAT * bool(chat) | _MESSAGE * bool(message) | _TRACE * bool(trace)
+    return flags, bytes.fromhex(lines.replace("-", ""))  # it skips the line ends
 
 
 class _Reader:

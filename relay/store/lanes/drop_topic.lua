@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Deletes a topic, with the events that it holds (`topics.held`); what lanes are owed of it is counted as dropped.
--- KEYS: topic stream, topics, lanes, counts
+-- The mark that the lanes are prepared is deleted too: if the topic returns, the router must create their groups again.
+-- KEYS: topic stream, topics, lanes, counts, prepared
 -- ARGV: topic, prefix of lanes
 -- Returns the number of entries that it had, and for each lane that read it: its name and the number of dropped ones.
 --#include types
@@ -38,6 +39,6 @@ for _, name in ipairs(readers) do
     dropped[#dropped + 1] = name
     dropped[#dropped + 1] = owed
 end
-redis.call('UNLINK', stream, held, places)
+redis.call('UNLINK', stream, held, places, KEYS[5])
 redis.call('SREM', topics, topic)
 return dropped

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -22,6 +21,7 @@ from relay.store import keys, wakeups
 from relay.store.driver.client import ask, ask_together
 from relay.store.driver.fenced_reads import Claim, ReadLimits, read_due, read_left, read_new
 from relay.store.driver.streams import is_missing_group, order_of
+from relay.store.inbox.hand_over import Offer
 from relay.store.isolation import wrong_keys
 from relay.store.lanes.position import Position
 from relay.store.topics.record import Record, record_of
@@ -75,19 +75,29 @@ class Tries:
         return cls()
 
 
-@dataclass(frozen=True)
+_UNTRIED = Tries()
+
+
 class Delivery:
     """An event for a push subscription."""
 
-    ref: Ref
-    fields: Mapping[bytes, bytes]
-    """The fields of the stream entry; empty if it was trimmed."""
-    tries: Tries = Tries()
+    __slots__ = ("_record", "fields", "is_replay", "ref", "tries")
 
-    @cached_property
+    def __init__(self, ref: Ref, fields: Mapping[bytes, bytes], tries: Tries = _UNTRIED) -> None:
+        """`fields` are those of the stream entry; empty if it was trimmed."""
+        self.ref = ref
+        self.fields = fields
+        self.tries = tries
+        self.is_replay = ref.stream.endswith(":replay")
+        """True if an operator replayed it: from the dead letters or a topic's history."""
+        self._record: Record | None = None
+
+    @property
     def record(self) -> Record:
         """The event."""
-        return record_of(self.ref.entry.encode(), self.fields)
+        if self._record is None:
+            self._record = record_of(self.ref.entry.encode(), self.fields)
+        return self._record
 
     @property
     def chat(self) -> str:
@@ -105,11 +115,6 @@ class Delivery:
     def since_ms(self) -> int:
         """Time of acceptance, or of the replay; Unix milliseconds."""
         return int(self.ref.entry.partition("-")[0]) if self.is_replay else self.record.at
-
-    @property
-    def is_replay(self) -> bool:
-        """True if an operator replayed it: from the dead letters or a topic's history."""
-        return self.ref.stream.endswith(":replay")
 
     @property
     def is_test(self) -> bool:
@@ -195,6 +200,16 @@ class Lane:
             if not owed:
                 del self._unread[stream]
         return [Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, entry, fields in rows]
+
+    @property
+    def owes_other_topics(self) -> bool:
+        """True if a topic that it has left may have unread entries."""
+        return bool(self._unread)
+
+    def offer(self, stream: str, token: str, count: int) -> Offer | None:
+        """Return the offer to take new events of `stream`; None if it reads another topic, or must read one first."""
+        is_next = stream == self.topic_stream and not self._unread
+        return Offer(self.name, self._lease, token, self.group, count) if is_next else None
 
     async def orphans(self) -> list[Ref]:
         """Return the pending deliveries that do not wait for a retry: the worker that read them is gone."""

@@ -19,17 +19,24 @@ The routed events of a lane are not counted but read from the stream (`entries-a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
 
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
+from relay.store.driver.streams import pages
+from relay.store.isolation import is_wrong_type
 from relay.store.lanes.audit import Deletion, log_deletion
 
 if TYPE_CHECKING:
-    from relay.store.driver.client import Redis
+    from collections.abc import Iterable
 
-_PAGE = 500  # lanes
+    from relay.store.driver.client import Redis
+    from relay.store.lanes.many.look import LanePlace
+
+_ENSURED = 50  # lanes in a round trip
 _MAX_EXAMINED = 1000  # pending entries that one save looks at
 
 _ensure, _save = Script(__package__, "ensure_lane"), Script(__package__, "save_checkpoint")
@@ -44,8 +51,24 @@ async def lane_names(redis: Redis) -> list[str]:
 async def drop_lane(redis: Redis, subscription: str) -> None:
     """Delete a lane: its groups in every stream that it ever read, its deliveries, attempts and counters."""
     of_lane = redis.key.lane_types(subscription)
-    redis_keys = [redis.key.lanes, redis.key.paused, redis.key.breakers, *of_lane]
+    redis_keys = [redis.key.lanes, redis.key.paused, redis.key.breakers, redis.key.prepared, *of_lane]
     await _drop(redis, redis_keys, [subscription, keys.push_group(subscription)])
+
+
+async def ensure_lanes(redis: Redis, places: Iterable[LanePlace]) -> dict[str, ResponseError]:
+    """Create the groups of lanes, as `Position.ensure`, many in a round trip; return the errors of single lanes."""
+    failed: dict[str, ResponseError] = {}
+    for page in pages(list(places), _ENSURED):
+        positions = [Position(redis, *place) for place in page]
+        replies = await _ensure.each(redis, [position.ensure_call() for position in positions])
+        for place, position, reply in zip(page, positions, replies, strict=True):
+            if not isinstance(reply, ResponseError):
+                position.ensured(reply)
+            elif is_wrong_type(reply):
+                failed[place.name] = reply
+            else:
+                raise reply
+    return failed
 
 
 class Position:
@@ -65,12 +88,19 @@ class Position:
         A new lane starts with the events routed from now on. If its group was lost, it returns to its checkpoint, and
         the events that are delivered again, or were deleted, are counted.
         """
+        return self.ensured(await _ensure(self._redis, *self.ensure_call()))
+
+    def ensure_call(self) -> tuple[list[str], list[str]]:
+        """Return the keys and arguments of the script that creates the groups."""
         redis_keys = [
             *(self._lane, self._key.lane(self._subscription, "retries"), self._stream),
             *(self._key.lane(self._subscription, "replay"), self._key.lanes, self._key.counts, self._key.topics),
         ]
-        arguments = [self._group, self._subscription, keys.CONSUMER, self._key.topic_prefix]
-        left, *deleted = await _ensure(self._redis, redis_keys, arguments)
+        return redis_keys, [self._group, self._subscription, keys.CONSUMER, self._key.topic_prefix]
+
+    def ensured(self, reply: Any) -> dict[str, str]:
+        """Log what the script found deleted; return the streams that the lane has left, with the last id of each."""
+        left, *deleted = reply
         if deleted:
             what, key, given_again, surplus = deleted
             log_deletion(self._subscription, Deletion(key.decode(), what.decode(), given_again, surplus))

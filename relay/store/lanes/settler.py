@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _MAX_BATCH = 128  # blocks Redis for about 0.5 ms, twice that on a busy machine
 _MAX_BATCH_BYTES = 8 * 1024 * 1024
 _MAX_IN_FLIGHT = 2  # batches; no delivery is in both, so their order is irrelevant
+_LINGER = 0.01
+"""Seconds that a verdict without hurry waits for others. At 300 events/s one script settles three; a worker that is
+killed has made as many more deliveries that will be made again.
+"""
 _DEAD_PREFIX = b"dead_"
 
 _DEFAULT_LIMITS = AttemptLimits.from_size(AttemptBounds().size)
@@ -66,6 +70,7 @@ class Settler:
             max_items=_MAX_BATCH,
             max_bytes=_MAX_BATCH_BYTES,
             max_in_flight=_MAX_IN_FLIGHT,
+            linger=_LINGER,
         )
 
     async def __aenter__(self) -> Self:
@@ -75,14 +80,16 @@ class Settler:
     async def __aexit__(self, *error: object) -> None:
         await self._batcher.__aexit__(*error)
 
-    async def settle(self, settlement: Settlement) -> None:
+    async def settle(self, settlement: Settlement, *, lingers: bool = False) -> None:
         """Write the verdict; without effect if another worker has the lease, except for a success.
+
+        One that `lingers` is written a little later, together with others.
 
         Raises:
             WrongType: a key of the lane is of a wrong type; nothing was written.
             ResponseError: Redis refused this verdict, and no other of its batch.
         """
-        if error := await self._batcher.submit(settlement):
+        if error := await self._batcher.submit(settlement, lingers=lingers):
             raise error
 
     async def _send(self, settlements: list[Settlement]) -> list[Exception | None]:
@@ -135,27 +142,28 @@ def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
     if attempt is None:
         return b"", b"", 0, 0
     record = delivery.record
-    attempt_record = AttemptRecord(
-        topic=delivery.topic,
-        entry=delivery.ref.entry,
-        event_id=record.id,
-        type=record.type,
-        line=record.line,
-        chat=record.chat,
-        message=record.message,
-        trace=record.trace,
-        number=delivery.tries.count + 1,
-        is_probe=settlement.is_probe,
-        is_replay=delivery.is_replay,
-        at_ms=attempt.at_ms,
-        took_ms=attempt.took_ms,
-        outcome=attempt.outcome,
-        status=attempt.status,
-        due_ms=verdict.due_ms if isinstance(verdict, RetryAt) else None,
-        dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
-        shape=shape_word(attempt.shape),
+    outcome = attempt.outcome
+    attempt_record = AttemptRecord(  # by position, which takes half the time of names
+        delivery.topic,
+        delivery.ref.entry,
+        record.id,
+        record.type,
+        record.line,
+        record.chat,
+        record.message,
+        record.trace,
+        delivery.tries.count + 1,
+        settlement.is_probe,
+        delivery.is_replay,
+        attempt.at_ms,
+        attempt.took_ms,
+        outcome,
+        attempt.status,
+        verdict.due_ms if isinstance(verdict, RetryAt) else None,
+        verdict.reason if isinstance(verdict, DeadLettered) else None,
+        shape_word(attempt.shape) if attempt.shape is not None else None,
     )
-    text = attempt.answer if attempt.outcome is Outcome.DELIVERED else attempt.detail
+    text = attempt.answer if outcome is Outcome.DELIVERED else attempt.detail
     answer = encode_detail(text) if text else b""
     return attempt_record.encode(), answer, *settlement.limits
 

@@ -32,7 +32,7 @@ async def drop_topic(redis: Redis, topic: str, letters: Sequence[GroupName] = ()
 
     `letters` are its pull groups that have dead letters, which are deleted too.
     """
-    redis_keys = [redis.key.topic(topic), redis.key.topics, redis.key.lanes, redis.key.counts]
+    redis_keys = [redis.key.topic(topic), redis.key.topics, redis.key.lanes, redis.key.counts, redis.key.prepared]
     events, *lanes = await _drop(redis, redis_keys, [topic, redis.key.lane_prefix])
     for name in letters:
         await GroupLetters(redis).delete_group(name, with_letters=True)

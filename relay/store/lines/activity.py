@@ -43,6 +43,10 @@ LineCounts = Counter[tuple[str | None, str | None]]
 """Number of events by line and direction."""
 
 
+_Counts = Counter[tuple[str, int]]
+"""Number of events by line and hour."""
+
+
 class Heard(NamedTuple):
     """The last events of a line, Unix milliseconds; None without any."""
 
@@ -73,7 +77,7 @@ class ActivityCounter:
         self._redis = redis
         self._clock = clock
         self._isolation = Isolation(redis)
-        self._counts: Counter[tuple[str, int]] = Counter()  # by line and hour
+        self._counts: _Counts = Counter()
         self._heard: dict[str, int] = {}  # by line and kind
         self._due = 0.0
         self._admitted: set[str] = set()  # lines that are counted
@@ -88,29 +92,35 @@ class ActivityCounter:
                 if direction is not None:
                     self._heard[f"{line}:{direction}"] = tally.at_ms
 
+    @property
+    def is_due(self) -> bool:
+        """True if there is something to write, and the last time was long enough ago."""
+        return bool(self._counts) and self._clock() >= self._due
+
     async def write(self, *, at_once: bool = False) -> None:
         """Add the counts to Redis if they are due; without effect while Redis refuses them."""
-        if not self._counts or not (at_once or self._clock() >= self._due):
+        if not (self.is_due or (at_once and self._counts)):
             return
         self._due = self._clock() + _INTERVAL
-        key = LineKeys(self._redis)
+        counts, heard = self._counts, self._heard
+        self._counts, self._heard = Counter(), {}  # for what is counted meanwhile
         try:
-            await self._drop_excess()
+            await self._drop_excess(counts, heard)
+            if counts:
+                await self._add(counts, heard)
         except REDIS_ERRORS:
-            return
-        if not self._counts:
-            return
-        types = {key.week(line, hour // HOURS): "string" for line, hour in self._counts} | {key.heard: "hash"}
-        try:
-            await self._isolation.contain("lines", key.heard, ask_together(self._redis, self._queue), types)
-        except REDIS_ERRORS:
-            return
-        self._counts.clear()
-        self._heard.clear()
+            self._counts = counts + self._counts
+            self._heard = heard | self._heard
 
-    async def _drop_excess(self) -> None:
+    async def _add(self, counts: _Counts, heard: dict[str, int]) -> None:
+        key = LineKeys(self._redis)
+        types = {key.week(line, hour // HOURS): "string" for line, hour in counts} | {key.heard: "hash"}
+        adding = ask_together(self._redis, lambda pipe: self._queue(pipe, counts, heard))
+        await self._isolation.contain("lines", key.heard, adding, types)
+
+    async def _drop_excess(self, counts: _Counts, times: dict[str, int]) -> None:
         """Drop the counts of new lines that Linq does not list, once many lines are known: a payload can name any."""
-        key, new = LineKeys(self._redis), {line for line, _ in self._counts} - self._admitted
+        key, new = LineKeys(self._redis), {line for line, _ in counts} - self._admitted
         if not new:
             return
         try:
@@ -125,17 +135,17 @@ class ActivityCounter:
                 known += 1
                 self._admitted.add(line)
             else:
-                for hour in [hour for each, hour in self._counts if each == line]:
-                    del self._counts[line, hour]
+                for hour in [hour for each, hour in counts if each == line]:
+                    del counts[line, hour]
                 for kind in (_ANY, "inbound", "outbound"):
-                    self._heard.pop(f"{line}:{kind}", None)
+                    times.pop(f"{line}:{kind}", None)
 
-    def _queue(self, pipe: Pipeline) -> None:
-        for (line, hour), count in self._counts.items():
+    def _queue(self, pipe: Pipeline, counts: _Counts, heard: dict[str, int]) -> None:
+        for (line, hour), count in counts.items():
             name = LineKeys(self._redis).week(line, hour // HOURS)
             pipe.execute_command("BITFIELD", name, "OVERFLOW", "SAT", "INCRBY", "u32", f"#{hour % HOURS}", count)
             pipe.expire(name, _LIFETIME)
-        pipe.hset(LineKeys(self._redis).heard, mapping=self._heard)
+        pipe.hset(LineKeys(self._redis).heard, mapping=heard)
 
 
 async def read_activity(redis: Redis, lines: Collection[str], now_ms: float) -> dict[str, Activity]:

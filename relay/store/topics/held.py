@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
+from relay.store.driver.streams import pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from relay.store.driver.client import Redis
 
+_PAGE = 1000  # topics
 _STEP = 100  # events a script, which blocks Redis
 _STEP_BYTES = 512 * 1024
 
@@ -25,7 +27,12 @@ _release = Script(__package__, "release_held")
 
 async def topics_with_held_events(redis: Redis, topics: Iterable[str]) -> list[str]:
     """Return those of `topics` that have held events."""
-    names = list(topics)
+    return [name for page in pages(list(topics), _PAGE) for name in await _with_held_events(redis, page)]
+
+
+async def _with_held_events(redis: Redis, names: Sequence[str]) -> list[str]:
+    if not await redis.exists(*(redis.key.held(name) for name in names)):
+        return []
     async with redis.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.exists(redis.key.held(name))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from relay.core.secret import SigningSecret
     from relay.store.topics.record import Record
 
+EVENT_ID = "Relay-Event-Id"
 SHADOW_OF = "Relay-Shadow-Of"
 """The header by which a shadow knows that another subscription gets the event too, and acts on it."""
 
@@ -43,11 +44,10 @@ def signature_headers(secrets: Sequence[SigningSecret], record: Record, timestam
     v2's `sha256=` over the body alone. They share a header's name, so only one can be sent, and it has room for one
     signature: that of the first secret.
     """
-    newest, *former = secrets
-    older = (
-        v2.sign(newest, record.body) if record.version == Dialect.V2 else v3_legacy.sign(newest, timestamp, record.body)
-    )
-    return standard.sign(newest, record.webhook_id, timestamp, record.body, *former) | older
+    newest, body = secrets[0], record.body
+    headers = standard.sign(newest, record.webhook_id, timestamp, body, *secrets[1:])
+    headers |= v2.sign(newest, body) if record.version == Dialect.V2 else v3_legacy.sign(newest, timestamp, body)
+    return headers
 
 
 def attempt_headers(
@@ -64,7 +64,7 @@ def attempt_headers(
         v3_legacy.EVENT: record.type,
         "Relay-Topic": topic,
         "Relay-Attempt": str(number),
-        "Relay-Event-Id": record.id,
+        EVENT_ID: record.id,
     }
     if record.line:
         headers["Relay-Line"] = record.line

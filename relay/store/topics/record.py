@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from relay.core.event import Event
 
 _FLAG = {b"1": True, b"0": False}
+_LIVE, _HISTORY = Freshness.LIVE, Freshness.HISTORY  # a member of an enumeration costs a look-up in its class
+_TEXTS = (
+    *(b"id", b"type", b"line", b"chat", b"version", b"webhook_id", b"message", b"direction", b"service"),
+    *(b"created", b"trace", b"account", b"source"),
+)
+"""The fields that are texts."""
 
 
 class Proof(StrEnum):
@@ -124,31 +130,28 @@ def mark_source(fields: list[bytes | str | int], source: bytes) -> None:
 
 def record_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Record:
     """Return the record of a stream entry; unknown fields are ignored."""
-
-    def text(name: bytes) -> str | None:
-        value = fields.get(name)
-        return value.decode(errors="replace") if value else None
-
-    event_id = text(b"id") or ""
+    texts = [value.decode("utf-8", "replace") if value else None for value in map(fields.get, _TEXTS)]
+    event_id, event_type, line, chat, version, webhook_id, *rest = texts
+    message, direction, service, created, trace, account, source = rest
     return Record(
-        entry=entry.decode(),
-        id=event_id,
-        type=text(b"type") or "",
-        line=text(b"line"),
-        chat=text(b"chat"),
-        at=int(fields.get(b"at") or 0),
-        version=text(b"version") or "",
-        body=fields.get(b"body", b""),
-        webhook_id=text(b"webhook_id") or event_id,
-        message=text(b"message"),
-        direction=text(b"direction"),
-        service=text(b"service"),
-        is_group=_FLAG.get(fields.get(b"group", b"")),
-        created=text(b"created"),
-        trace=text(b"trace"),
-        freshness=Freshness.HISTORY if fields.get(b"freshness") == b"history" else Freshness.LIVE,
-        account=account.decode(errors="replace") if (account := fields.get(b"account")) else None,
-        source=text(b"source"),
+        entry.decode(),
+        event_id or "",
+        event_type or "",
+        line,
+        chat,
+        int(fields.get(b"at") or 0),
+        version or "",
+        fields.get(b"body", b""),
+        webhook_id or event_id or "",
+        message,
+        direction,
+        service,
+        _FLAG.get(fields.get(b"group", b"")),
+        created,
+        trace,
+        _HISTORY if fields.get(b"freshness") == b"history" else _LIVE,
+        account,
+        source,
     )
 
 

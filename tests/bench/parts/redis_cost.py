@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tests.bench.events import Order
+from tests.bench.events import SIZE, Order
 from tests.bench.processes import load
 from tests.bench.sheet import DIY, RELAY
 from tests.bench.stage import finished, new_stage, pushed_to, sink, topics_by_line
@@ -33,7 +33,8 @@ _TIMEOUT = 120.0
 _IDLE = 0.5  # seconds
 _POLL_INTERVAL = 0.05
 _FASTEST = 45_000  # requests a second that are signed beforehand
-_COPIES = 5
+_COPIES = (1, 2, 5)
+_LARGE = 10 * 1024  # bytes
 
 
 @dataclass(slots=True)
@@ -63,8 +64,10 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
         if scale.measured(DIY):
             await _working(scale, sheet)
         await _pushing(scale, sheet)
-        for topics in (1, _COPIES) if scale.is_wide else (1,):
-            await _storing(scale, sheet, topics)
+        for topics in _COPIES if scale.is_wide else (1,):
+            await _storing(sheet, topics, scale.stored)
+        for topics in _COPIES if scale.is_wide else ():
+            await _storing(sheet, topics, scale.stored // 4, _LARGE, " of 10 kB")
 
 
 async def _accepting(scale: Scale, sheet: Sheet, system: str) -> None:
@@ -136,13 +139,13 @@ def _add(sheet: Sheet, stage: str, system: str, spent: Spent, idle: Spent, event
         sheet.add(PART, f"{stage}: {what}", system, max(here - rest, 0.0) / events, "/event")
 
 
-async def _storing(scale: Scale, sheet: Sheet, topics: int) -> None:
+async def _storing(sheet: Sheet, topics: int, events: int, size: int = SIZE, kind: str = "") -> None:
     """Measure the bytes of an event, with its dedupe key, per topic that it is in."""
     rules = "".join(f'[[topics]]\nname = "copy-{number}"\nevents = ["*"]\n' for number in range(topics))
     async with new_stage(rules) as stage, stage.worker():
         before = (await stage.redis.info("memory"))["used_memory"]
-        await stage.accept(scale.stored)
+        await stage.accept(events, size=size)
         await finished(lambda: stage.redis.xlen(KEYS.inbox), _TIMEOUT)
         grown = (await stage.redis.info("memory"))["used_memory"] - before
-        assert (await stage.totals()).routed == scale.stored
-    sheet.add(PART, f"memory in {topics} topic(s), per topic", RELAY, grown / scale.stored / topics, "bytes/event")
+        assert (await stage.totals()).routed == events
+    sheet.add(PART, f"memory{kind} in {topics} topic(s), per topic", RELAY, grown / events / topics, "bytes/event")

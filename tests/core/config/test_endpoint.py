@@ -10,7 +10,7 @@ from hypothesis import given
 
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Endpoint, Path, check_found, endpoint_of, references
-from relay.core.config.relay_toml import endpoint_rows, parse_config
+from relay.core.config.relay_toml import endpoint_rows, parse_config, tables_in
 from relay.core.errors import ConfigError
 from relay.core.secret import SecretReference
 from tests.building import OTHER_SECRET, SECRET
@@ -157,7 +157,7 @@ def test_references_are_found_in_an_invalid_table() -> None:
         ca_file='"ca.pem"',
         retry="5",
     )
-    [row] = endpoint_rows(text).values()
+    [row] = endpoint_rows(tables_in(text) or {}).values()
     assert dict(references(row)) == {
         ("secret", 0): SecretReference("env", "NEW"),
         ("headers", "X"): SecretReference("file", "x.key"),

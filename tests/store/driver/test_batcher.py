@@ -32,6 +32,19 @@ async def test_lone_item_is_sent_at_once() -> None:
     assert echo.batches == [["a"]]
 
 
+async def test_item_that_lingers_is_sent_with_one_in_a_hurry_or_later() -> None:
+    echo = Echo()
+    echo.open.set()
+    async with Batcher(echo, size_of=len, max_items=3, max_bytes=100, linger=0.01) as slow:
+        patient = slow.submit("a", lingers=True)
+        await asyncio.sleep(0)
+        assert not echo.batches
+        assert await slow.submit("b") == "B"
+        assert await patient == "A"
+        assert await slow.submit("c", lingers=True) == "C"
+    assert echo.batches == [["a", "b"], ["c"]]
+
+
 async def test_items_that_arrive_during_a_batch_share_the_next() -> None:
     echo = Echo()
     async with batcher(echo) as shared:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.store.driver.client import ask
-from relay.store.lanes.attempt_log import health_of, save_last_success
+from relay.store.lanes.attempt_log import health_of, save_last_successes
 from relay.store.lanes.suspensions import Pause, Suspensions
 from tests.support import KEYS
 
@@ -46,7 +46,7 @@ async def test_open_breaker_is_stored_at_maxmemory(redis: Redis) -> None:
     await redis.config_set("maxmemory", "1mb")
     try:
         await Suspensions(redis).save_open_breaker("bot", OpenBreaker(1, 2, 3, "failed: 500"))
-        await save_last_success(redis, "bot", 5)
+        await save_last_successes(redis, {"bot": 5})
     finally:
         await redis.config_set("maxmemory", 0)
     assert (await health_of(redis, "bot")).last_success_ms == 5

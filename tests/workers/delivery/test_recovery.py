@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from relay.core.errors import StoreUnavailable
 from relay.store import keys
 from relay.store.lanes.dead_letters import DeadLetters
-from relay.store.lanes.lane import Lane
+from relay.store.lanes.many.read import LaneReads
 from tests.building import webhook_of
 from tests.support import eventually
 from tests.workers.conftest import TIMINGS, Received, Sink, accept, rules_for
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
     from relay.config.file import ConfigFile
     from relay.store.driver.client import Redis
-    from relay.store.lanes.lane import Delivery
+    from relay.store.lanes.lane import Delivery, Lane
 
 
 async def read_unseen(redis: Redis, lane: Lane) -> None:
-    """Make the lane's next delivery pending without its worker."""
-    [[_, [_]]] = await redis.xreadgroup(lane.group, keys.CONSUMER, {lane.topic_stream: ">"}, count=1)
+    """Make a delivery of the lane pending without its worker."""
+    async with redis.pipeline() as pipe:  # in one step: the worker may read the lane at any time
+        pipe.xadd(lane.topic_stream, {"id": "unknown", "at": now_ms(), "body": "{}"})
+        pipe.xreadgroup(lane.group, keys.CONSUMER, {lane.topic_stream: ">"}, count=1)
+        _, [[_, [_]]] = await pipe.execute()
 
 
 async def test_unknown_pending_delivery_is_found_after_a_redis_outage(
@@ -38,7 +41,6 @@ async def test_unknown_pending_delivery_is_found_after_a_redis_outage(
     async with delivering(redis, rules):
         await feed(redis, lanes["bot"], "first")
         await eventually(lambda: sink.ids("/bot") == ["first"])
-        await redis.xadd(lanes["bot"].topic_stream, {"id": "unknown", "at": now_ms(), "body": "{}"})
         await read_unseen(redis, lanes["bot"])  # as if Redis had forgotten that it was settled
         await redis.client_kill_filter(_type="normal", skipme=True)
         await eventually(lambda: sink.ids("/bot") == ["first", "unknown"])
@@ -50,7 +52,6 @@ async def test_unknown_pending_delivery_is_found_by_count(
     async with delivering(redis, rules, timings=replace(TIMINGS, pending_count=0.02)):
         await feed(redis, lanes["bot"], "first")
         await eventually(lambda: sink.ids("/bot") == ["first"])
-        await redis.xadd(lanes["bot"].topic_stream, {"id": "unknown", "at": now_ms(), "body": "{}"})
         await read_unseen(redis, lanes["bot"])
         await eventually(lambda: sink.ids("/bot") == ["first", "unknown"])
 
@@ -184,15 +185,15 @@ async def test_full_redis_accepts_no_event_and_delivers_what_it_has(
 async def test_failed_lane_worker_is_logged_and_restarted(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_new, broken = Lane.read_new, ["bot"]
+    read_new, broken = LaneReads.read_new, ["bot"]
 
-    async def breaks_once(lane: Lane, count: int, token: str = "", room: int | None = None) -> list[Delivery]:
+    async def breaks_once(reads: LaneReads, lane: Lane, count: int, room: int) -> list[Delivery]:
         if lane.name in broken:
             broken.remove(lane.name)
             raise ZeroDivisionError
-        return await read_new(lane, count, token, room)
+        return await read_new(reads, lane, count, room)
 
-    monkeypatch.setattr(Lane, "read_new", breaks_once)
+    monkeypatch.setattr(LaneReads, "read_new", breaks_once)
     with capture_logs() as logs:
         async with delivering(redis, rules):
             await feed(redis, lanes["bot"], "e1")

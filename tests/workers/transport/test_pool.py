@@ -186,7 +186,7 @@ async def test_exchange_on_a_closed_connection_is_an_error() -> None:
         [connection] = pool.idle
         await connection.ended.wait()
         with pytest.raises(NoResponse, match="closed the connection"):
-            await connection.exchange(REQUEST, 0.0, 0.0)
+            connection.send(REQUEST, lambda _: None)
 
 
 async def test_exit_does_not_wait_for_tls_close_notify(tmp_path: Path) -> None:

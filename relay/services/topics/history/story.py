@@ -136,7 +136,7 @@ async def story(  # noqa: PLR0913  all but four are keyword-only
         topics=tuple(part for part in parts if part is not None),
         push=tuple(push.parts),
         push_after=push.last,
-        pull=tuple(await pull_parts(context, principal, event.places)),
+        pull=tuple(await pull_parts(context, principal, event.places, budget)),
         chat=chat,
         notes=tuple(_notes(context, receipt, event, chat, all_push=push.is_whole)),
     )

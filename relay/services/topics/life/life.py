@@ -134,7 +134,7 @@ async def _has(
     """Return the states of an event at the push subscriptions and pull groups of the topics that hold it."""
     event = view_of(context.settings, hit.fields, *hit.places)
     push = await push_parts(context, principal, event, config=config, asked=EVERY, budget=budget, with_others=False)
-    pull = await pull_parts(context, principal, event.places)
+    pull = await pull_parts(context, principal, event.places, budget)
     return (
         *(Has(part.subscription, str(part.state)) for part in push.parts),
         *(Has(f"{part.group} of {part.topic}", str(part.state)) for part in pull),

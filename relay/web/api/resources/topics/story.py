@@ -136,6 +136,8 @@ class PullPartOfStory(Output):
     """Time since that member got it, milliseconds."""
     deliveries: int | None
     """The number of times that a member got it."""
+    reason: str | None
+    """Why it is a dead letter."""
 
 
 class Neighbour(Output):

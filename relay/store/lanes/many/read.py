@@ -1,0 +1,88 @@
+"""Reads of new deliveries for many lanes of a partition: those of the same moment share a round trip.
+
+Where hundreds of lanes read one topic, each event wakes all of them, and a read of each by itself costs more than its
+POST. What a script reads in all is bounded, however many lanes share it; a lane whose turn did not come asks again. An
+error of one lane is its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from redis.exceptions import ResponseError
+
+from relay.store import keys
+from relay.store.driver.batcher import Batcher
+from relay.store.driver.fenced_reads import LeaseLost, entries_in
+from relay.store.driver.scripts import Script
+from relay.store.driver.streams import is_missing_group
+from relay.store.isolation import error_of
+from relay.store.lanes.lane import Delivery, Ref
+
+if TYPE_CHECKING:
+    from relay.store.driver.client import Redis
+    from relay.store.lanes.lane import Lane
+
+_MAX_LANES = 32  # in one script
+_MAX_ENTRIES = 256  # in one script, which blocks Redis for about 1 ms with bodies of 1 kB
+_MAX_IN_FLIGHT = 2
+
+_read = Script("relay.store.lanes", "read_lanes")
+
+
+class _Wanted(NamedTuple):
+    lane: Lane
+    most: int
+    """Of the topic."""
+    most_in_all: int
+
+
+class LaneReads:
+    """The reads of new deliveries of one partition, fenced by the lease of `token`. Enter it as a context."""
+
+    def __init__(self, redis: Redis, job_id: str, token: str) -> None:
+        self._redis = redis
+        self._lease = redis.key.lease(job_id)
+        self._token = token
+        self._batcher: Batcher[_Wanted, Any] = Batcher(
+            self._send,
+            size_of=lambda _: 0,
+            max_items=_MAX_LANES,
+            max_bytes=1,
+            max_in_flight=_MAX_IN_FLIGHT,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._batcher.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._batcher.__aexit__(*error)
+
+    async def read_new(self, lane: Lane, count: int, max_total: int) -> list[Delivery]:
+        """Read new deliveries of a lane, as `Lane.read_new` does.
+
+        Raises:
+            LeaseLost: another worker holds the lease of the partition.
+            WrongType: a key of the lane is of a wrong type.
+        """
+        if lane.owes_other_topics:
+            return await lane.read_new(count, self._token, max_total)
+        while (reply := await self._batcher.submit(_Wanted(lane, count, max_total))) == 0:
+            pass
+        if isinstance(reply, bytes):
+            error = error_of(reply.decode(errors="replace"))
+            if not (isinstance(error, ResponseError) and is_missing_group(error)):
+                raise error
+            await lane.ensure()
+            return await lane.read_new(count, self._token, max_total)
+        return [Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, entry, fields in entries_in(reply)]
+
+    async def _send(self, wanted: list[_Wanted]) -> list[Any]:
+        arguments: list[str | int] = [self._token, keys.CONSUMER, _MAX_ENTRIES]
+        for lane, most, most_in_all in wanted:
+            arguments += (lane.group, lane.topic_stream, lane.replay_stream, most, most_in_all)
+        replies: Any = await _read(self._redis, [self._lease], arguments)
+        if replies == -1:
+            raise LeaseLost
+        return list(replies)

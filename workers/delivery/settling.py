@@ -1,0 +1,76 @@
+"""Settling of one lane's deliveries, and the bounds of its dead letters."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ResponseError
+
+from relay.core.delivery.outcome import DeadLettered
+from relay.store.isolation import WrongType
+from relay.store.lanes.attempt_record import AttemptLimits
+from relay.store.lanes.dead_letter_bounds import trim_dead_letters
+from relay.store.lanes.settler import Settlement
+from workers.delivery.lane_access import StillSuspended
+
+if TYPE_CHECKING:
+    from relay.core.config.relay_toml import Subscription
+    from relay.core.delivery.outcome import Attempt, Verdict
+    from relay.store.lanes.lane import Delivery, Lane, Tries
+    from workers.delivery.lane_access import LaneAccess
+    from workers.delivery.session import Session
+
+_BURIED = 200  # dead letters
+
+
+class LaneSettling:
+    """The settling of one lane's deliveries."""
+
+    def __init__(
+        self, session: Session, lane: Lane, access: LaneAccess, subscription: Subscription, *, keeps_answers: bool
+    ) -> None:
+        self._session = session
+        self._lane = lane
+        self._access = access
+        self._subscription = subscription
+        self._limits = AttemptLimits.from_size(subscription.attempts.size, keeps_answers=keeps_answers)
+        self._buried = 0  # dead letters since they were trimmed last
+
+    async def settle(
+        self,
+        delivery: Delivery,
+        tries: Tries,
+        verdict: Verdict,
+        attempt: Attempt | None,
+        *,
+        is_probe: bool,
+        lingers: bool = False,
+    ) -> bool:
+        """Write a verdict, which may wait for others if it `lingers`.
+
+        Returns False if the worker must end before the lane is repaired.
+        """
+        blocks = delivery.chat if self._subscription.block_on_dead else ""
+        settlement = Settlement(
+            self._lane, delivery, attempt, tries, verdict, self._session.now_ms(), is_probe, self._limits, blocks
+        )
+        try:
+            await self._session.settler.settle(settlement, lingers=lingers)
+        except (WrongType, ResponseError):
+            try:
+                await self._access.retry("settling a delivery", lambda: self._session.settler.settle(settlement))
+            except StillSuspended:
+                return False
+        self._buried += isinstance(verdict, DeadLettered)
+        return True
+
+    async def trim_dead_letters(self) -> None:
+        """Keep the bounds of the dead letters after every 200: retention comes once a minute."""
+        if self._buried < _BURIED:
+            return
+        self._buried = 0
+        name, bounds = self._lane.name, self._subscription.dead
+        is_alarm = self._subscription.shadow_of is None
+        trim = partial(trim_dead_letters, self._session.redis, name, bounds, self._session.now_ms(), is_alarm=is_alarm)
+        await self._access.retry("trimming dead letters", trim)
