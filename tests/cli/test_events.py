@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay.core.delivery.outcome import Attempt, Outcome, RetryAt
-from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.delivery import Tries
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.settler import Settlement, Settler
 from tests.cli.attempting import BAD, remember
 from tests.cli.running import ended, invoke_beside, line_with, main_here, relay_process

@@ -9,7 +9,8 @@ import pytest
 
 from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome
-from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.delivery import Tries
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.lanes.suspensions import Pause, Suspensions
 from relay.store.ledger.ledger import Ledger

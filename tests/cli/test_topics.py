@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from relay.core.delivery.outcome import Attempt, Delivered, Outcome, RetryAt
 from relay.store.lanes.audit import audit_lane
-from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.delivery import Tries
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.ledger.ledger import LaneLedger, Ledger
 from tests.cli.running import main_here

@@ -22,7 +22,7 @@ from relay.linq.payloads.decode import decode
 from relay.sandbox.faults.models import FAULT_KINDS
 from relay.store import wakeups
 from relay.store.inbox.quarantine import MAX_BYTES
-from relay.store.lanes.lane import Delivery, Ref
+from relay.store.lanes.delivery import Delivery, Ref
 from relay.store.ledger.ledger import LaneLedger, Totals
 from relay.store.topics.push_headers import in_shape
 from relay.store.topics.record import fields_of, mark_source

@@ -13,7 +13,7 @@ from relay.core.config.endpoint import Endpoint
 from relay.core.event import Dialect
 from relay.linq.payloads.decode import decode
 from relay.sandbox.payloads import NEW, OLD
-from relay.store.lanes.lane import Delivery, Ref
+from relay.store.lanes.delivery import Delivery, Ref
 from relay.store.topics.pull.group import Limits, PullGroup, consumer_of
 from relay.store.topics.push_headers import in_shape
 from relay.store.topics.record import fields_of, record_of

@@ -20,7 +20,8 @@ from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.isolation import WrongType
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.dead_letters import DeadLetters
-from relay.store.lanes.lane import Delivery, Lane, Ref, Tries
+from relay.store.lanes.delivery import Delivery, Ref, Tries
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.settler import Settlement, Settler
 from tests.building import TWO_TOPICS, config_of, webhook_of
 from tests.support import KEYS

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Attempt, AttemptContext, Verdict
-    from relay.store.lanes.lane import Delivery
+    from relay.store.lanes.delivery import Delivery
 
 _POSTPONEMENTS = 10.0  # seconds
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.circuit_breaker import OpenBreaker
     from relay.core.delivery.outcome import Attempt
-    from relay.store.lanes.lane import Ref
+    from relay.store.lanes.delivery import Ref
     from workers.delivery.session import Session
 
 _REFUSAL_NOTE = "every event gets this response: fix the url or the endpoint; the events wait meanwhile"

@@ -7,6 +7,7 @@ operations wait for the repair, and the lanes beside it go on.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from relay.core.errors import StoreError
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.isolation import WrongType, checking_types, log_suspended
+from relay.store.shadow_marks import ShadowMark, mark_shadow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,6 +68,12 @@ class LaneAccess:
                 if on_error is not None:
                     on_error()
                 await self._wait_for_repair()
+
+    async def mark_shadow(self, original: str) -> None:
+        """Mark the lane as a shadow of another subscription."""
+        await self.retry(
+            "marking a shadow", partial(mark_shadow, self._session.redis, self._lane.name, ShadowMark(original))
+        )
 
     async def _wait_for_repair(self) -> None:
         self._suspended += 1

@@ -13,22 +13,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
-from relay.core.delivery.outcome import Attempt, AttemptContext, Delivered, Outcome, RetryAt, Shortage, decide
+from relay.core.delivery.outcome import Attempt, AttemptContext, Delivered, Outcome, Shortage
 from relay.process.tasks import end_task
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox.hand_over import receiving
-from relay.store.lanes.lane import Lane, Tries
-from relay.store.shadow_marks import ShadowMark, mark_shadow
+from relay.store.lanes.lane import Lane
 from workers.delivery.delivery_log import (
     PostponementLog,
-    log_attempt,
     log_attempt_error,
     log_delivery_error,
     log_pause,
-    logs_successes,
 )
 from workers.delivery.flow_control import FlowControl
 from workers.delivery.lane_access import LaneAccess, StillSuspended
@@ -43,7 +39,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Verdict
     from relay.store.inbox.hand_over import Offer, Row
-    from relay.store.lanes.lane import Delivery, Ref
+    from relay.store.lanes.delivery import Delivery, Ref, Tries
     from relay.store.lanes.many.look import LaneLook
     from workers.delivery.session import Session, Stored
 
@@ -65,10 +61,8 @@ class LaneWorker:
         self._sender = session.sender.sender_for(subscription, endpoint)
         self._lane = Lane(session.redis, subscription.name, subscription.topic)
         self._metrics = session.metrics.lane(subscription.name)
-        self._logs_successes = logs_successes()
-        self._log_attempt = partial(log_attempt, subscription, session.now_ms)
         self._access = LaneAccess(session, self._lane, lambda: self._is_over)
-        self._settling = LaneSettling(
+        self.settling = LaneSettling(
             session, self._lane, self._access, subscription, keeps_answers=endpoint.keeps_answers
         )
         self.source = source_for(session, self._lane, self._access, subscription)
@@ -78,7 +72,6 @@ class LaneWorker:
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()  # not started yet
         self._put_back: set[Ref] = set()  # in `_read` again, while the task that started them ends
-        self._succeeded_ms = 0  # Unix milliseconds of the last success, unless it was taken
         self._starts_at = 0.0  # time of the loop's clock; later than now after a shortage
         self._postponements = PostponementLog(subscription.name)
         self._stored = stored
@@ -106,18 +99,13 @@ class LaneWorker:
         elif self.source.counted(look.in_hand if look else 0, look.retrying if look else 0, in_hand):
             self._changed.set()
 
-    def take_last_success(self) -> int:
-        """Return the time of the last success since the last call, Unix milliseconds; 0 if there was none."""
-        at_ms, self._succeeded_ms = self._succeeded_ms, 0
-        return at_ms
-
     def was_at_rest(self, seconds: float) -> bool:
         """Return True if it had nothing to do for that long: it may end until the lane has new deliveries."""
         since = self._at_rest_since
         return (
             since is not None
             and self._loop.time() - since > seconds
-            and not (self._changed.is_set() or self._succeeded_ms)
+            and not (self._changed.is_set() or self.settling.has_success)
             and self._is_at_rest  # it may have offered to take new events since
         )
 
@@ -181,23 +169,20 @@ class LaneWorker:
             self._changed.clear()
             await self.source.check()
             await self._flow_control.tick()
-            await self._settling.trim_dead_letters()
+            await self.settling.trim_dead_letters()
             await self._fill()
             await self._wait()
 
     async def _begin(self) -> None:
         """Continue with what Redis has of the lane; read it unless it is known."""
-        if self._stored is None:
+        if (stored := self._stored) is None:
             await self._access.retry("creating a lane", self._lane.ensure)
-        else:
-            self.source.begin(self._stored.pending, self._stored.retrying)
-        if (original := self._subscription.shadow_of) is not None:
-            mark = partial(mark_shadow, self._session.redis, self._lane.name, ShadowMark(original))
-            await self._access.retry("marking a shadow", mark)
-        if self._stored is None:
             await self._flow_control.open()
         else:
-            self._flow_control.begin(self._stored.breaker, is_paused=self._stored.is_paused)
+            self.source.begin(stored.pending, stored.retrying)
+            self._flow_control.begin(stored.breaker, is_paused=stored.is_paused)
+        if (original := self._subscription.shadow_of) is not None:
+            await self._access.mark_shadow(original)
 
     async def _fill(self) -> None:
         """Start deliveries while there are any and flow control allows more."""
@@ -253,12 +238,8 @@ class LaneWorker:
             await recording
         if self._flow_control.is_probing:
             context = context._replace(is_held=True)
-        verdict = decide(attempt, context, self._subscription, self._session.random)
-        if self._logs_successes or attempt.outcome is not Outcome.DELIVERED:
-            self._log_attempt(delivery, attempt, context, verdict)
         self._metrics.attempted(attempt)
-        is_uncounted = isinstance(verdict, RetryAt) and not verdict.counts
-        tries = Tries(number - is_uncounted, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
+        verdict, tries = self.settling.decide(delivery, attempt, context)
         await self._settle(delivery, tries, verdict, attempt, is_probe=context.is_probe)
 
     def _postpone(self, delivery: Delivery, shortage: Shortage) -> None:
@@ -278,19 +259,11 @@ class LaneWorker:
         *,
         is_probe: bool = False,
     ) -> None:
-        if not await self._settling.settle(
-            delivery, tries, verdict, attempt, is_probe=is_probe, lingers=self._has_time(verdict)
-        ):
-            return  # the delivery stays pending for the next worker
-        if attempt is not None and attempt.outcome is Outcome.DELIVERED:
-            self._succeeded_ms = attempt.ended_ms
-        self.source.settled(delivery, verdict)
-
-    def _has_time(self, verdict: Verdict) -> bool:
-        """Return True if nothing waits for the verdict to be written: no other event of its chat, and no capacity."""
-        in_flight = len(self.in_flight)
-        is_last = isinstance(verdict, Delivered) and not self._subscription.ordered
-        return is_last and not self._is_over and self._flow_control.capacity(in_flight) >= in_flight
+        in_flight, is_success = len(self.in_flight), isinstance(verdict, Delivered)
+        is_awaited = self._subscription.ordered or self._is_over or self._flow_control.capacity(in_flight) < in_flight
+        lingers = is_success and not is_awaited  # by another event of its chat, the end of the worker, or for capacity
+        if await self.settling.settle(delivery, tries, verdict, attempt, is_probe=is_probe, lingers=lingers):
+            self.source.settled(delivery, verdict)  # else it stays pending for the next worker
 
     async def _wait(self) -> None:
         """Wait until something changed, a retry is due, or flow control opens."""

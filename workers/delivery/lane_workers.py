@@ -176,7 +176,9 @@ class LaneWorkers:
         if self._loop.time() < self._save_at:
             return
         self._save_at = self._loop.time() + _SAVE_INTERVAL
-        found = {name: at_ms for name, (worker, _) in self._running.items() if (at_ms := worker.take_last_success())}
+        found = {
+            name: at_ms for name, (worker, _) in self._running.items() if (at_ms := worker.settling.take_last_success())
+        }
         if found:
             saving = partial(save_last_successes, self._redis, found)
             await retry_until_redis_answers("saving the last successes", saving)

@@ -22,7 +22,8 @@ from workers.delivery.source import Source
 if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Verdict
-    from relay.store.lanes.lane import Delivery, Lane, Ref
+    from relay.store.lanes.delivery import Delivery, Ref
+    from relay.store.lanes.lane import Lane
     from workers.delivery.lane_access import LaneAccess
     from workers.delivery.session import Session
 

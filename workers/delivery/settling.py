@@ -1,4 +1,4 @@
-"""Settling of one lane's deliveries, and the bounds of its dead letters."""
+"""Verdicts on one lane's deliveries, their settling, and the bounds of its dead letters."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from relay.core.delivery.outcome import DeadLettered
+from relay.core.delivery.outcome import DeadLettered, Outcome, RetryAt, decide
 from relay.store.isolation import WrongType
 from relay.store.lanes.attempt_record import AttemptLimits
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
+from relay.store.lanes.delivery import Tries
 from relay.store.lanes.settler import Settlement
+from workers.delivery.delivery_log import log_attempt, logs_successes
 from workers.delivery.lane_access import StillSuspended
 
 if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
-    from relay.core.delivery.outcome import Attempt, Verdict
-    from relay.store.lanes.lane import Delivery, Lane, Tries
+    from relay.core.delivery.outcome import Attempt, AttemptContext, Verdict
+    from relay.store.lanes.delivery import Delivery
+    from relay.store.lanes.lane import Lane
     from workers.delivery.lane_access import LaneAccess
     from workers.delivery.session import Session
 
@@ -35,7 +38,29 @@ class LaneSettling:
         self._access = access
         self._subscription = subscription
         self._limits = AttemptLimits.from_size(subscription.attempts.size, keeps_answers=keeps_answers)
+        self._logs_successes = logs_successes()
+        self._log_attempt = partial(log_attempt, subscription, session.now_ms)
         self._buried = 0  # dead letters since they were trimmed last
+        self._succeeded_ms = 0  # Unix milliseconds of the last success, unless it was taken
+
+    @property
+    def has_success(self) -> bool:
+        """True if there was a success since the last call of `take_last_success`."""
+        return self._succeeded_ms > 0
+
+    def take_last_success(self) -> int:
+        """Return the time of the last success since the last call, Unix milliseconds; 0 if there was none."""
+        at_ms, self._succeeded_ms = self._succeeded_ms, 0
+        return at_ms
+
+    def decide(self, delivery: Delivery, attempt: Attempt, context: AttemptContext) -> tuple[Verdict, Tries]:
+        """Return the verdict on an attempt, which is logged, and the attempts so far."""
+        verdict = decide(attempt, context, self._subscription, self._session.random)
+        if self._logs_successes or attempt.outcome is not Outcome.DELIVERED:
+            self._log_attempt(delivery, attempt, context, verdict)
+        is_uncounted = isinstance(verdict, RetryAt) and not verdict.counts
+        tries = Tries(context.tries - is_uncounted, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
+        return verdict, tries
 
     async def settle(
         self,
@@ -63,6 +88,8 @@ class LaneSettling:
             except StillSuspended:
                 return False
         self._buried += isinstance(verdict, DeadLettered)
+        if attempt is not None and attempt.outcome is Outcome.DELIVERED:
+            self._succeeded_ms = attempt.ended_ms
         return True
 
     async def trim_dead_letters(self) -> None:

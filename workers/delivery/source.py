@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.delivery.outcome import RetryAt
-from relay.store.lanes.lane import Delivery, Ref
+from relay.store.lanes.delivery import Delivery, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -10,7 +10,7 @@ from relay.core.delivery.outcome import DeadLettered, Filtered, expiry, is_expir
 if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Verdict
-    from relay.store.lanes.lane import Delivery
+    from relay.store.lanes.delivery import Delivery
 
 
 def verdict_without_attempt(delivery: Delivery, subscription: Subscription, now_ms: int) -> Verdict | None:

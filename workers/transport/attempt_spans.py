@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Attempt
     from relay.process.telemetry.spans import Tracer, Value
-    from relay.store.lanes.lane import Delivery
+    from relay.store.lanes.delivery import Delivery
 
 
 class AttemptContext(NamedTuple):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
-    from relay.store.lanes.lane import Delivery
+    from relay.store.lanes.delivery import Delivery
     from relay.store.topics.push_headers import Shaped
     from relay.store.topics.record import Record
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
     from relay.process.telemetry.spans import Tracer
-    from relay.store.lanes.lane import Delivery
+    from relay.store.lanes.delivery import Delivery
     from workers.transport.connection import Response
     from workers.transport.pool import ConnectionPool, ConnectionPools
 

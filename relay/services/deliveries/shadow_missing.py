@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from relay.store import keys
 from relay.store.driver.streams import order_of
-from relay.store.lanes.event_states import event_states
+from relay.store.lanes.many.event_states import event_states
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

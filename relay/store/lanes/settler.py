@@ -19,7 +19,8 @@ from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, encod
 if TYPE_CHECKING:
     from relay.core.delivery.outcome import Attempt, Verdict
     from relay.store.driver.client import Redis
-    from relay.store.lanes.lane import Delivery, Lane, Tries
+    from relay.store.lanes.delivery import Delivery, Tries
+    from relay.store.lanes.lane import Lane
 
     Value = bytes | str | int
 

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 from relay.metrics import declared
 from relay.store import keys
 from relay.store.driver.streams import order_of, pages
-from relay.store.lanes.lane import Ref
+from relay.store.lanes.delivery import Ref
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.ledger.ledger import Ledger
 from relay.store.shadow_marks import shadows_of

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PART = "start"
 _MANY, _MANY_RATE = 100_000, 2000.0  # events, and how many of them a second
 _READY = "start-floor"
-_REST = 120.0  # seconds for the last deliveries
+_REST = 60.0  # seconds for a late load, and for the last deliveries
 _RATE = 200.0
 _SETTLED = 0.2  # of the soak, after which memory should no longer grow
 
@@ -66,17 +66,21 @@ async def _many(scale: Scale, sheet: Sheet) -> None:
     """Measure the memory after many events, beside the floors at their start."""
     events = _MANY if scale.is_wide else scale.stored
     what = f"memory after {events:,} events"
-    async with sink() as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage:
-        async with stage.ingress() as ingress, stage.worker() as worker:
-            order = Order(stage.port, events / _MANY_RATE + 1, events, "many", rate=_MANY_RATE)
-            answered = (await load(order)).answered
+    async with (
+        sink() as port,
+        new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage,
+        stage.ingress() as ingress,
+        stage.worker() as worker,
+    ):
+        order = Order(stage.port, events / _MANY_RATE + _REST, events, "many", rate=_MANY_RATE)
+        answered = (await load(order)).answered
 
-            async def left() -> int:
-                return answered - await stage.delivered()
+        async def left() -> int:
+            return answered - await stage.delivered()
 
-            await finished(left, _REST)
-            sheet.add(PART, f"ingress: {what}", RELAY, ingress.rss(), "MB")
-            sheet.add(PART, f"worker: {what}", RELAY, worker.rss(), "MB")
+        await finished(left, _REST)
+        sheet.add(PART, f"ingress: {what}", RELAY, ingress.rss(), "MB")
+        sheet.add(PART, f"worker: {what}", RELAY, worker.rss(), "MB")
         totals = await stage.totals()
         assert totals.accepted == answered, totals
     for system in scale.measured(FLOOR):
@@ -88,17 +92,21 @@ async def _many(scale: Scale, sheet: Sheet) -> None:
 
 async def _soak(scale: Scale, sheet: Sheet) -> None:
     what = f"memory after {scale.soak:,.0f} s at {_RATE:.0f}/s"
-    async with sink() as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage:
-        async with stage.ingress() as ingress, stage.worker() as worker:
-            soaked = 0
-            for share in (_SETTLED, 1 - _SETTLED):
-                seconds = scale.soak * share
-                events = max(round(seconds * _RATE), 1)
-                outcome = await load(Order(stage.port, seconds + 1, events, f"soak-{share}", rate=_RATE))
-                soaked += outcome.answered
-                when = "" if share != _SETTLED else f", the first {_SETTLED:.0%} of it"
-                sheet.add(PART, f"ingress: {what}{when}", RELAY, ingress.rss(), "MB")
-                sheet.add(PART, f"worker: {what}{when}", RELAY, worker.rss(), "MB")
+    async with (
+        sink() as port,
+        new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage,
+        stage.ingress() as ingress,
+        stage.worker() as worker,
+    ):
+        soaked = 0
+        for share in (_SETTLED, 1 - _SETTLED):
+            seconds = scale.soak * share
+            events = max(round(seconds * _RATE), 1)
+            outcome = await load(Order(stage.port, seconds + 1, events, f"soak-{share}", rate=_RATE))
+            soaked += outcome.answered
+            when = "" if share != _SETTLED else f", the first {_SETTLED:.0%} of it"
+            sheet.add(PART, f"ingress: {what}{when}", RELAY, ingress.rss(), "MB")
+            sheet.add(PART, f"worker: {what}{when}", RELAY, worker.rss(), "MB")
         totals = await stage.totals()
         assert totals.accepted == soaked, totals
         await stage.lanes()

@@ -13,7 +13,7 @@ from relay.store.lanes import attempt_log as attempts_module
 from relay.store.lanes.attempt_log import attempts_of, trim_attempts
 from relay.store.lanes.attempt_record import AttemptLimits
 from relay.store.lanes.dead_letters import DeadLetters
-from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.delivery import Tries
 from relay.store.lanes.position import drop_lane
 from relay.store.lanes.settler import Settlement, Settler
 from tests.store.conftest import JOB
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from relay.core.delivery.outcome import Verdict
     from relay.store.driver.client import Redis
     from relay.store.lanes.attempt_log import FoundAttempt
-    from relay.store.lanes.lane import Delivery
+    from relay.store.lanes.delivery import Delivery
+    from relay.store.lanes.lane import Lane
 
 STREAM = KEYS.topic("support")
 ATTEMPTS, ANSWERS = KEYS.lane("bot", "attempts"), KEYS.lane("bot", "answers")

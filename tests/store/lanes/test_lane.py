@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from relay.store import wakeups
 from relay.store.driver.client import ask
-from relay.store.lanes.lane import Lane, Ref, Tries
+from relay.store.lanes.delivery import Ref, Tries
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.ready import mark_ready, wait_ready
 from tests.support import KEYS
 

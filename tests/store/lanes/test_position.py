@@ -10,7 +10,8 @@ from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcom
 from relay.store import keys
 from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.dead_letters import DeadLetters
-from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.delivery import Tries
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.ledger.ledger import LaneLedger, Ledger
 from tests.support import KEYS
@@ -18,7 +19,7 @@ from tests.support import KEYS
 if TYPE_CHECKING:
     from relay.core.delivery.outcome import Verdict
     from relay.store.driver.client import Redis
-    from relay.store.lanes.lane import Delivery
+    from relay.store.lanes.delivery import Delivery
 
 STREAM = "relay:topic:support"
 ATTEMPT = Attempt(Outcome.DELIVERED, at_ms=1, took_ms=1, status=200)

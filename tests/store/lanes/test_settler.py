@@ -8,7 +8,7 @@ from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.isolation import WrongType
 from relay.store.lanes.dead_letters import DeadLetters
-from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.delivery import Tries
 from relay.store.lanes.position import drop_lane
 from relay.store.lanes.settler import Settlement, Settler
 from tests.store.conftest import JOB
@@ -17,7 +17,8 @@ from tests.support import KEYS, hash_of
 if TYPE_CHECKING:
     from relay.core.delivery.outcome import Verdict
     from relay.store.driver.client import Redis
-    from relay.store.lanes.lane import Delivery
+    from relay.store.lanes.delivery import Delivery
+    from relay.store.lanes.lane import Lane
 
 STREAM = "relay:topic:support"
 FAILED = Attempt(Outcome.FAILED, at_ms=1000, took_ms=50, status=500, detail="no")

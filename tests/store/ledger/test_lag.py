@@ -10,7 +10,8 @@ from relay.core.delivery.outcome import Attempt, Delivered, Outcome
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.lanes.audit import audit_lane
-from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.delivery import Tries
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.ledger.ledger import LaneLedger, Ledger
 from relay.store.topics.topics import GroupState, topic_states

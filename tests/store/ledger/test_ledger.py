@@ -7,7 +7,8 @@ from relay.store import wakeups
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.inbox import Inbox, Move, Permit, compile_feeds, parts_of
 from relay.store.lanes.dead_letters import DeadLetters
-from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.delivery import Tries
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.ledger.ledger import LaneLedger, Ledger, Totals
 from tests.building import TWO_TOPICS, config_of, webhook_of

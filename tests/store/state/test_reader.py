@@ -18,7 +18,8 @@ from relay.store.driver.client import ask, open_redis
 from relay.store.driver.streams import pages
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
-from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.delivery import Tries
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.position import drop_lane
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.lanes.suspensions import Suspensions

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.delivery.outcome import Delivered
-from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.delivery import Tries
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.ledger.ledger import Ledger
 from relay.store.topics import retention
@@ -14,7 +15,7 @@ from tests.support import KEYS
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
-    from relay.store.lanes.lane import Delivery
+    from relay.store.lanes.delivery import Delivery
     from relay.store.ledger.ledger import LaneLedger
 
 STREAM = KEYS.topic("support")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from relay.core.delivery.outcome import Attempt, DeadLettered, Outcome, RetryAt
 from relay.store import audit
 from relay.store.driver.client import ask
-from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.delivery import Tries
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.state.history import MINUTE_MS, record_minute
 from tests.support import KEYS, eventually

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from relay.config.file import ConfigFile
     from relay.store.driver.client import Redis
-    from relay.store.lanes.lane import Delivery, Lane
+    from relay.store.lanes.delivery import Delivery
+    from relay.store.lanes.lane import Lane
 
 
 async def read_unseen(redis: Redis, lane: Lane) -> None:

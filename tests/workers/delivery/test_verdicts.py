@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay.core.delivery.outcome import DeadLettered, Filtered, Verdict
-from relay.store.lanes.lane import Delivery, Ref
+from relay.store.lanes.delivery import Delivery, Ref
 from tests.workers.transport.test_sender import delivery, subscription
 from workers.delivery.verdicts import verdict_without_attempt
 

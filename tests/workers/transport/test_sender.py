@@ -18,7 +18,7 @@ from relay.core.delivery.outcome import Attempt, Outcome, Shortage
 from relay.core.secret import SigningSecret
 from relay.net.dns import Dns
 from relay.net.resolver import Resolver
-from relay.store.lanes.lane import Delivery, Ref
+from relay.store.lanes.delivery import Delivery, Ref
 from tests.building import LINE, SECRET, body_of
 from tests.dns_server import dns_server
 from tests.schemas.samples import samples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import resource
 import ssl
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @contextmanager
 def no_descriptors() -> Iterator[None]:
     """Take every descriptor that the process may have."""
+    gc.collect()  # what it closes meanwhile could be opened again
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = [os.dup(0)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 32, hard))

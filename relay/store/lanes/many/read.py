@@ -17,7 +17,7 @@ from relay.store.driver.fenced_reads import LeaseLost, entries_in
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import is_missing_group
 from relay.store.isolation import error_of
-from relay.store.lanes.lane import Delivery, Ref
+from relay.store.lanes.delivery import Delivery, Ref
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis

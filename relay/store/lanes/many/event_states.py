@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.store import keys
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
-from relay.store.lanes.lane import Ref
+from relay.store.lanes.delivery import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _PAGE = 300  # lanes in one script, which blocks Redis for about 1 ms
 
-_read = Script(__package__, "read_event_states")
+_read = Script("relay.store.lanes", "read_event_states")
 
 
 class EventState(NamedTuple):
