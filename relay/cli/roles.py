@@ -1,7 +1,7 @@
 """Processes that serve, started without what reads command lines: typer takes a tenth of their start and memory.
 
-`relay ingress` and `relay worker` without options, as units and containers run them. With options they are commands as
-all others (`relay.cli.serve`).
+`relay ingress` and `relay worker` as one process, as units and containers run them. With other options they are
+commands as all others (`relay.cli.serve`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _ROLES: Mapping[tuple[str, ...], tuple[str, dict[str, bool]]] = {
     ("ingress",): ("relay.web.server", {}),
     ("ingress", "--share-port"): ("relay.web.server", {"share_port": True}),
+    ("ingress", "--processes", "1"): ("relay.web.server", {}),
     ("worker",): ("workers.runtime.role", {}),  # this process becomes it: nothing of the relay knows workers
+    ("worker", "--processes", "1"): ("workers.runtime.role", {}),
 }
 """The module of each, whose `run_role` runs it with these options."""
 

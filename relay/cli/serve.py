@@ -1,6 +1,6 @@
 """`relay up`, `relay ingress`, `relay worker`, `relay admin`: the service itself.
 
-An ingress or a worker without options starts without this module (`relay.cli.roles`).
+A single ingress or worker starts without this module (`relay.cli.roles`).
 """
 
 from __future__ import annotations

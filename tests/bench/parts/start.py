@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PART = "start"
 _MANY, _MANY_RATE = 100_000, 2000.0  # events, and how many of them a second
 _READY = "start-floor"
-_REST = 120.0  # seconds for the last deliveries
+_REST = 60.0  # seconds for a late load, and for the last deliveries
 _RATE = 200.0
 _SETTLED = 0.2  # of the soak, after which memory should no longer grow
 
@@ -72,7 +72,7 @@ async def _many(scale: Scale, sheet: Sheet) -> None:
         stage.ingress() as ingress,
         stage.worker() as worker,
     ):
-        order = Order(stage.port, events / _MANY_RATE + 1, events, "many", rate=_MANY_RATE)
+        order = Order(stage.port, events / _MANY_RATE + _REST, events, "many", rate=_MANY_RATE)
         answered = (await load(order)).answered
 
         async def left() -> int:
@@ -81,6 +81,8 @@ async def _many(scale: Scale, sheet: Sheet) -> None:
         await finished(left, _REST)
         sheet.add(PART, f"ingress: {what}", RELAY, ingress.rss(), "MB")
         sheet.add(PART, f"worker: {what}", RELAY, worker.rss(), "MB")
+        totals = await stage.totals()
+        assert totals.accepted == answered, totals
     for system in scale.measured(FLOOR):
         async with new_stage() as stage:
             for name, service in _services(stage, system).items():
