@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import relay.web.fast_path
+import relay.web.fast_connection
 from relay.web.request_head import parse_head
 from tests.chaos.wire import read_message
 from tests.web.conftest import stored
@@ -62,7 +62,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         found.append(raw)
         return parse_head(raw)
 
-    monkeypatch.setattr(relay.web.fast_path, "parse_head", parse)
+    monkeypatch.setattr(relay.web.fast_connection, "parse_head", parse)
     return found
 
 
