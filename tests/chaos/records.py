@@ -10,13 +10,17 @@ from tests.chaos.timeline import Timeline
 
 DELETE_LANE_GROUPS, DELETE_CONSUMERS = "delete-lane-groups", "delete-consumers"
 _DELETIONS = {DELETE_LANE_GROUPS, DELETE_CONSUMERS}
-"""The only faults after which the relay repeats settled pushes: the record of them is deleted."""
+"""Faults after which the relay repeats settled pushes: the record of them is deleted."""
+FAIL_OVER = "fail-over"
+"""The other one: what the former primary confirmed last is lost with it, and settlements wait for no replica."""
 STARVE_DESCRIPTORS, SILENCE_DNS = "starve-descriptors", "silence-dns"
 HOLD_CONNECTIONS, TURN_HOSTILE = "hold-connections", "turn-hostile"
 _NOTICED_WITHIN = 60.0
 """Seconds from a deletion until the lane notices it, at most. What is settled meanwhile is repeated as well, as is what
 was in flight.
 """
+_ANSWERED_BEFORE = 1.0
+"""Seconds from the answer of a team until its push is settled and at the replica, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,31 +125,30 @@ class Records:
 
     @property
     def prompt_repeats(self) -> int:
-        """Number of their repeats that no deletion explains."""
+        """Number of their repeats that no lost settlement explains."""
         return sum(
-            self.deletion_before(name, repeat) is None
+            self.loss_before(name, repeat) is None
             for name, team in self.teams.items()
             for repeat in team.repeats
             if name in PROMPT
         )
 
     @property
-    def repeats_of_deletions(self) -> int:
-        """Number of repeats that come from the deletion of their lane's group or consumer."""
+    def repeats_of_losses(self) -> int:
+        """Number of repeats that come from the deletion of their lane's group or consumer, or from a failover."""
         return sum(
-            self.deletion_before(name, repeat) is not None
-            for name, team in self.teams.items()
-            for repeat in team.repeats
+            self.loss_before(name, repeat) is not None for name, team in self.teams.items() for repeat in team.repeats
         )
 
-    def deletion_before(self, team: str, repeat: Repeat) -> FaultRecord | None:
-        """Return the last deletion of the lane's group or consumer that explains the repeat."""
-        found = [
-            fault
-            for fault in self.faults
-            if fault.kind in _DELETIONS
-            and team in fault.targets
-            and repeat.first - _NOTICED_WITHIN < fault.ended
-            and fault.began < repeat.again
-        ]
+    def loss_before(self, team: str, repeat: Repeat) -> FaultRecord | None:
+        """Return the last fault that lost the settlement of the push, which explains the repeat."""
+        found = [fault for fault in self.faults if _has_lost(fault, team, repeat)]
         return found[-1] if found else None
+
+
+def _has_lost(fault: FaultRecord, team: str, repeat: Repeat) -> bool:
+    if fault.began >= repeat.again:
+        return False
+    if fault.kind == FAIL_OVER:
+        return fault.began - _ANSWERED_BEFORE <= repeat.first <= fault.ended
+    return fault.kind in _DELETIONS and team in fault.targets and repeat.first - _NOTICED_WITHIN < fault.ended

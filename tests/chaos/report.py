@@ -55,7 +55,7 @@ def rows_of(records: Records) -> list[Row]:
 
 def totals_of(records: Records) -> dict[str, Any]:
     """Return the totals of a run."""
-    pushes, repeats, owed = records.pushes, records.repeats, records.repeats_of_deletions
+    pushes, repeats, owed = records.pushes, records.repeats, records.repeats_of_losses
     return {
         "events": len(records.states),
         "accepted": records.states.count(ACCEPTED),
@@ -66,7 +66,7 @@ def totals_of(records: Records) -> dict[str, Any]:
         "pushes": pushes,
         "repeats": repeats - owed,
         "repeats_share": round((repeats - owed) / pushes, 6) if pushes else 0.0,
-        "repeats_of_deletions": owed,
+        "repeats_of_losses": owed,
         "prompt_pushes": records.prompt_pushes,
         "prompt_repeats": records.prompt_repeats,
         "dead_letters": sum(len(team.dead) for team in records.teams.values()),
@@ -140,7 +140,7 @@ def _repeats_by_kind(records: Records) -> Counter[str]:
 
 def _cause(records: Records, team: str, repeat: Repeat) -> str:
     """Return the kind of fault that a repeat is attributed to."""
-    if deletion := records.deletion_before(team, repeat):
-        return deletion.kind
+    if loss := records.loss_before(team, repeat):
+        return loss.kind
     before = [fault for fault in records.faults if fault.began < repeat.again]
     return min(before, key=lambda fault: fault.distance(repeat.first)).kind if before else _NO_FAULT

@@ -11,6 +11,7 @@ from tests.chaos import verdict
 from tests.chaos.linq import ACCEPTED, GIVEN_UP, REFUSED
 from tests.chaos.records import (
     DELETE_LANE_GROUPS,
+    FAIL_OVER,
     SILENCE_DNS,
     FaultRecord,
     Records,
@@ -207,9 +208,16 @@ def test_repeats_after_group_deletion_are_counted_apart() -> None:
     ]  # the second: it was settled before the lane noticed the deletion
     records.teams["good"] = replace(records.teams["good"], repeats=repeats)
     totals = totals_of(records)
-    assert (totals["repeats"], totals["repeats_of_deletions"]) == (1, 2)
-    assert not records.deletion_before("flapping", repeats[0])
-    assert not records.deletion_before("good", Repeat(3, 90, 91))
+    assert (totals["repeats"], totals["repeats_of_losses"]) == (1, 2)
+    assert not records.loss_before("flapping", repeats[0])
+    assert not records.loss_before("good", Repeat(3, 90, 91))
+
+
+def test_repeats_of_what_a_failover_lost_are_counted_apart() -> None:
+    records = team_with("good", 3, 3)(perfect_run())
+    records.faults.append(FaultRecord(FAIL_OVER, 20, 30, ("redis",)))
+    records.teams["good"] = replace(records.teams["good"], repeats=[Repeat(3, 21, 31), Repeat(4, 10, 31)])
+    assert totals_of(records)["repeats_of_losses"] == 1
 
 
 def test_too_many_repeats_break_the_promise_in_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from tests.chaos.plan import Span
 from tests.chaos.records import (
     DELETE_CONSUMERS,
     DELETE_LANE_GROUPS,
+    FAIL_OVER,
     HOLD_CONNECTIONS,
     SILENCE_DNS,
     STARVE_DESCRIPTORS,
@@ -30,7 +31,7 @@ FAULTS: Mapping[str, Fault] = {
     "rewrite-aof": Fault(redis_faults.rewrite_aof, Span(0, 3, beyond=2), is_about_redis=True),
     "roll-ingresses": Fault(processes.roll("ingress"), Span(0, 0, beyond=10)),
     "roll-workers": Fault(processes.roll("worker"), Span(0, 0, beyond=10)),
-    "fail-over": Fault(redis_faults.fail_over, Span(0, 0), is_about_redis=True, needs_sentinels=True),
+    FAIL_OVER: Fault(redis_faults.fail_over, Span(0, 0), is_about_redis=True, needs_sentinels=True),
     "sleep-redis": Fault(redis_faults.sleep_redis, Span(0.5, 8), is_about_redis=True),
     "cut-connections": Fault(redis_faults.cut_connections, Span(0, 3), is_about_redis=True),
     DELETE_LANE_GROUPS: Fault(redis_faults.delete_lane_groups, Span(0, 0), is_about_redis=True),
