@@ -207,3 +207,17 @@ def test_wait_while_there_is_no_member_is_not_counted(ended: float, *, is_late: 
     handle(group, 4, 2, at=8.3)
     handle(group, 8, 4, at=40.0)
     assert ("go: 1 handed back and begun late: 8" in broken(records)) == is_late
+
+
+@pytest.mark.parametrize(("deliveries", "is_late"), [(2, True), (3, False)])
+def test_wait_while_the_only_member_handles_a_dangerous_event_is_not_counted(deliveries: int, *, is_late: bool) -> None:
+    records = good()
+    group = records.groups["go"]
+    for number in (4, 8, POISON):
+        forget(group, number)
+    group.releases += [Release("stop", 1, 8.2, frozenset({8}))]
+    group.begun.append(Begun(4, 2, deliveries, 8.3))
+    group.ended.append(Ended(4, 2, 19.9, is_done=True))
+    group.releases += [Release("kill", 2, 20.0, frozenset())]
+    handle(group, 8, 3, at=20.5)
+    assert ("go: 1 handed back and begun late: 8" in broken(records)) == is_late

@@ -7,11 +7,12 @@ from collections import defaultdict
 from math import inf
 from typing import TYPE_CHECKING
 
+from relay.consumer.tasks import ALONE
 from tests.chaos.verdict import Promise
 from tests.soak.records import Begun, Ended, Entry, GroupRecord, Pause, Records, Release
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 GRACE = 2.0
 """Seconds beyond a bound: processes start and share a machine's cores with all others."""
@@ -149,7 +150,7 @@ def waits_of(records: Records, group: GroupRecord) -> Iterator[tuple[float, int,
         if not ended.is_done:
             releases[ended.number].append((ended.at, "fail"))
     idle = [(pause.began, pause.ended) for pause in group.pauses] + list(_without_members(group))
-    busy = _busy(group)
+    busy = _busy(group, {release.life: release.at for release in reversed(group.releases)})
     turns = sorted((begun.at, records.routed[begun.number]) for begun in group.begun if begun.deliveries == 1)
     for begun in group.begun:
         routed = records.routed[begun.number]
@@ -171,22 +172,34 @@ def _turn(turns: list[tuple[float, Entry]], entry: Entry, at: float) -> float:
 
 
 def _without_members(group: GroupRecord) -> Iterator[tuple[float, float]]:
-    """Yield the spans in which no member was there: a life is, from the first event that it begins to its end."""
+    """Yield the spans in which no member was there: a life is, from the first event that it begins until it must end.
+
+    Meanwhile it is away while it handles an event alone that was delivered often, since it may kill its process.
+    """
     ends = {release.life: release.at for release in reversed(group.releases)}
     lives: dict[int, tuple[float, float]] = {}
-    events: list[Begun | Ended] = [*group.begun, *group.ended]
-    for item in sorted(events, key=lambda event: event.at):
+    for item in sorted(group.begun, key=lambda event: event.at):
         began, _ = lives.get(item.life, (item.at, 0.0))
-        lives[item.life] = began, max(item.at, ends.get(item.life, inf))
+        lives[item.life] = began, ends.get(item.life, inf)
+    alone = {(begun.life, begun.at) for begun in group.begun if begun.deliveries >= ALONE}
+    busy = _busy(group, ends)
+    there: list[tuple[float, float]] = []
+    for life, (began, ended) in lives.items():
+        since = began
+        for away, back in busy.get(life, []):
+            if (life, away) in alone:
+                there.append((since, away))
+                since = back
+        there.append((since, ended))
     until = inf
-    for began, ended in sorted(lives.values()):
+    for began, ended in sorted(there):
         if began > until:
             yield until, began
         until = ended if until == inf else max(until, ended)
 
 
-def _busy(group: GroupRecord) -> dict[int, list[tuple[float, float]]]:
-    """Return when each life was busy with a slow event."""
+def _busy(group: GroupRecord, ends: Mapping[int, float]) -> dict[int, list[tuple[float, float]]]:
+    """Return when each life was busy with a slow event; `ends` are the ends of those that were ended."""
     open_: dict[tuple[int, int], Begun] = {}
     events: list[Begun | Ended] = [*group.begun, *group.ended]
     found: dict[int, list[tuple[float, float]]] = defaultdict(list)
@@ -195,6 +208,9 @@ def _busy(group: GroupRecord) -> dict[int, list[tuple[float, float]]]:
             open_[item.life, item.number] = item
         elif (begun := open_.pop((item.life, item.number), None)) and item.at - begun.at > _SLOW:
             found[item.life].append((begun.at, item.at))
+    for (life, _), begun in open_.items():
+        if (ended := ends.get(life, 0.0)) - begun.at > _SLOW:
+            found[life].append((begun.at, ended))
     return found
 
 
