@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from relay.core.redis_url.hosts import host_and_port
-from relay.core.redis_url.tls_options import TLS_OPTIONS, is_tls_value
+from relay.core.redis_url.hosts import authority_in, hosts_and_ports
+from relay.core.redis_url.tls_options import TLS_OPTIONS, tls_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,26 +48,22 @@ def parse_cluster_url(text: str) -> ClusterUrl:
         ValueError: it does not have that form.
     """
     url = urlsplit(text)
-    user_info, _, hosts = url.netloc.rpartition("@")
-    username, _, password = user_info.partition(":")
+    authority = authority_in(url.netloc)
     options = {name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
     has_tls = url.scheme.startswith("rediss")
     database = url.path.strip("/") or options.pop("db", "0")
     if database.isdecimal() and int(database):
         raise ValueError("it names a database, and a cluster has only database 0: leave the number out")
-    if not hosts or url.fragment or "@" in url.path or not database.isdecimal():
+    if not authority.hosts or url.fragment or "@" in url.path or not database.isdecimal():
         raise ValueError(f"it does not have the form {_SAMPLE} (percent-encode special characters of passwords)")
     if options.keys() - (TLS_OPTIONS.keys() if has_tls else set()):
         known = f"known are {', '.join(TLS_OPTIONS)}" if has_tls else "it can have none without TLS (rediss+cluster)"
         raise ValueError(f"unknown option; {known} (percent-encode special characters of passwords)")
-    if wrong := next((name for name, value in options.items() if not is_tls_value(name, value)), None):
-        raise ValueError(f"its option {wrong} has a value that is not {TLS_OPTIONS[wrong]}")
+    tls = tls_arguments(options)
     return ClusterUrl(
-        nodes=tuple(
-            host_and_port(host, _PORT, f"node {number}", _SAMPLE) for number, host in enumerate(hosts.split(","), 1)
-        ),
-        username=unquote(username) or None,
-        password=unquote(password) or None,
+        nodes=hosts_and_ports(authority.hosts, _PORT, "node", _SAMPLE),
+        username=authority.username,
+        password=authority.password,
         has_tls=has_tls,
-        tls={name: value == "true" if name == "ssl_check_hostname" else value for name, value in options.items()},
+        tls=tls,
     )

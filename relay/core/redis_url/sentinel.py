@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from relay.core.redis_url.hosts import host_and_port
-from relay.core.redis_url.tls_options import TLS_OPTIONS, is_tls_value
+from relay.core.redis_url.hosts import authority_in, hosts_and_ports
+from relay.core.redis_url.tls_options import TLS_OPTIONS, tls_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,28 +53,24 @@ def parse_sentinel_url(text: str) -> SentinelUrl:
         ValueError: it does not have that form.
     """
     url = urlsplit(text)
-    user_info, _, hosts = url.netloc.rpartition("@")
-    username, _, password = user_info.partition(":")
+    authority = authority_in(url.netloc)
     service, _, db = url.path.strip("/").partition("/")
     options = {name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
     has_tls = url.scheme.startswith("rediss")
-    tls = {name: options.pop(name) for name in TLS_OPTIONS if has_tls and name in options}
+    given = {name: options.pop(name) for name in TLS_OPTIONS if has_tls and name in options}
     if options.keys() - {*_CREDENTIALS}:
         known = ", ".join((*_CREDENTIALS, *(TLS_OPTIONS if has_tls else ())))
         raise ValueError(f"unknown option; known are {known} (percent-encode special characters of passwords)")
-    if wrong := next((name for name, value in tls.items() if not is_tls_value(name, value)), None):
-        raise ValueError(f"its option {wrong} has a value that is not {TLS_OPTIONS[wrong]}")
-    if not hosts or not service or not (db or "0").isdecimal():
+    tls = tls_arguments(given)
+    if not authority.hosts or not service or not (db or "0").isdecimal():
         raise ValueError(f"it does not have the form {_SAMPLE}")
     return SentinelUrl(
-        sentinels=tuple(
-            host_and_port(host, _PORT, f"Sentinel {number}", _SAMPLE) for number, host in enumerate(hosts.split(","), 1)
-        ),
+        sentinels=hosts_and_ports(authority.hosts, _PORT, "Sentinel", _SAMPLE),
         service=unquote(service),
         db=int(db or 0),
-        username=unquote(username) or None,
-        password=unquote(password) or None,
+        username=authority.username,
+        password=authority.password,
         has_tls=has_tls,
-        tls={name: value == "true" if name == "ssl_check_hostname" else value for name, value in tls.items()},
+        tls=tls,
         **options,
     )

@@ -30,6 +30,7 @@ from relay.store.driver.pools.uvloop_errors import TranslatesUvloopErrors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from relay.core.redis_url.cluster import ClusterUrl
     from relay.core.redis_url.sentinel import SentinelUrl
 
 _NO_SETINFO = {"lib_name": None, "lib_version": None}
@@ -99,8 +100,7 @@ def open_pool(url: str, timeout: float, key_prefix: str, **options: Any) -> Conn
         return _sentinel_pool(parse_sentinel_url(url), sockets, options)
     if is_cluster_url(url):
         cluster = parse_cluster_url(url)
-        tls: dict[str, Any] = {**_host_check(cluster.tls), **cluster.tls} if cluster.has_tls else {}
-        return cluster_pool(cluster, key_prefix, {**sockets, **tls, **options})
+        return cluster_pool(cluster, key_prefix, {**sockets, **_tls_of(cluster), **options})
     parsed: dict[str, Any] = dict(parse_url(url))
     connection_class = parsed.get("connection_class", Connection)
     if connection_class is UnixDomainSocketConnection:
@@ -112,7 +112,7 @@ def open_pool(url: str, timeout: float, key_prefix: str, **options: Any) -> Conn
 
 
 def _sentinel_pool(url: SentinelUrl, sockets: dict[str, Any], options: dict[str, Any]) -> ConnectionPool:
-    tls: dict[str, Any] = {**_host_check(url.tls), **url.tls} if url.has_tls else {}
+    tls = _tls_of(url)
     credentials = {"username": url.sentinel_username, "password": url.sentinel_password}
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types here
         url.sentinels, sentinel_kwargs={**sockets, **tls, "ssl": url.has_tls, **credentials}
@@ -123,6 +123,10 @@ def _sentinel_pool(url: SentinelUrl, sockets: dict[str, Any], options: dict[str,
         connection_class=_TlsOfSentinels if url.has_tls else _OfSentinels,
         **{**sockets, **tls, **options, "db": url.db, "username": url.username, "password": url.password},
     )
+
+
+def _tls_of(url: SentinelUrl | ClusterUrl) -> dict[str, Any]:
+    return {**_host_check(url.tls), **url.tls} if url.has_tls else {}
 
 
 def _host_check(tls: Mapping[str, Any]) -> dict[str, bool]:
