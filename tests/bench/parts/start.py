@@ -5,6 +5,7 @@ The floor is a process that imports what the role stands on, connects to Redis a
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from tests.bench.events import Order
@@ -13,7 +14,7 @@ from tests.bench.sheet import DIY, FLOOR, RELAY
 from tests.bench.stage import finished, new_stage, pushed_to, sink
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from tests.bench.processes import Program
@@ -62,16 +63,23 @@ def _services(stage: Stage, system: str) -> Mapping[str, AbstractAsyncContextMan
     }
 
 
-async def _many(scale: Scale, sheet: Sheet) -> None:
-    """Measure the memory after many events, beside the floors at their start."""
-    events = _MANY if scale.is_wide else scale.stored
-    what = f"memory after {events:,} events"
+@asynccontextmanager
+async def _service() -> AsyncIterator[tuple[Stage, Program, Program]]:
+    """Run an ingress and a worker that pushes; yield the stage and both."""
     async with (
         sink() as port,
         new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage,
         stage.ingress() as ingress,
         stage.worker() as worker,
     ):
+        yield stage, ingress, worker
+
+
+async def _many(scale: Scale, sheet: Sheet) -> None:
+    """Measure the memory after many events, beside the floors at their start."""
+    events = _MANY if scale.is_wide else scale.stored
+    what = f"memory after {events:,} events"
+    async with _service() as (stage, ingress, worker):
         order = Order(stage.port, events / _MANY_RATE + _REST, events, "many", rate=_MANY_RATE)
         answered = (await load(order)).answered
 
@@ -92,12 +100,7 @@ async def _many(scale: Scale, sheet: Sheet) -> None:
 
 async def _soak(scale: Scale, sheet: Sheet) -> None:
     what = f"memory after {scale.soak:,.0f} s at {_RATE:.0f}/s"
-    async with (
-        sink() as port,
-        new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage,
-        stage.ingress() as ingress,
-        stage.worker() as worker,
-    ):
+    async with _service() as (stage, ingress, worker):
         soaked = 0
         for share in (_SETTLED, 1 - _SETTLED):
             seconds = scale.soak * share
