@@ -22,7 +22,7 @@ from relay.store.lanes.position import lane_names
 from relay.store.lanes.ready import mark_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from relay.config.file import Loaded, RulesInForce
     from relay.store.driver.client import Redis
@@ -60,19 +60,22 @@ class LaneSweep:
         for _ in range(min(_IN_TURN, len(self._turn))):
             in_turn.append(self._turn[0])
             self._turn.rotate(-1)
-        await self._look(dict.fromkeys((*active, *in_turn)), counts)
-        await self._audit_removed()
+        known = await lane_names(self._redis)
+        await self._look(dict.fromkeys((*active, *in_turn)), counts, known)
+        await self._audit_removed(known)
 
     async def check_partition(self, partition: int) -> None:
         """Look at the lanes of a partition that may have work."""
         self._follow_rules()
         counts = await self._counts()
-        await self._look([name for name in self._active(counts) if wakeups.partition_of(name) == partition], counts)
+        active = [name for name in self._active(counts) if wakeups.partition_of(name) == partition]
+        await self._look_beside(active, counts)
 
     async def check_topic(self, topic: str) -> None:
         """Look at every lane of a topic."""
         self._follow_rules()
-        await self._look([name for name, other in self._topics.items() if other == topic], await self._counts())
+        names = [name for name, other in self._topics.items() if other == topic]
+        await self._look_beside(names, await self._counts())
 
     def _follow_rules(self) -> None:
         loaded = self._rules.current
@@ -95,19 +98,27 @@ class LaneSweep:
         rest = self._at_rest
         return [name for name, (_, of) in self._places.items() if rest.get(name) != (of, routed[of])]
 
-    async def _look(self, names: Iterable[str], counts: dict[bytes, bytes]) -> None:
-        """Repair lanes, mark those that have work as ready, and wake their partitions, now or when a retry is due."""
+    async def _look_beside(self, names: Sequence[str], counts: dict[bytes, bytes]) -> None:
+        """Look at lanes between two sweeps."""
+        if names:
+            await self._look(names, counts, await lane_names(self._redis))
+
+    async def _look(self, names: Iterable[str], counts: dict[bytes, bytes], known: Iterable[str]) -> None:
+        """Repair lanes, mark those that have work as ready, and wake their partitions, now or when a retry is due.
+
+        `known` are the lanes that Redis has.
+        """
         places = [self._places[name] for name in names]
         if not places:
             return
         leased = await self._leased_partitions()
         looks = await look_at_lanes(self._redis, places, saves=True)
-        known = set(await lane_names(self._redis))
+        existing = set(known)
         due: dict[str, int] = {}
         for name, stream in places:
             look = looks.get(name)
             is_leased = wakeups.partition_of(name) in leased
-            if name not in known or (look is not None and look.is_special):
+            if name not in existing or (look is not None and look.is_special):
                 lane_due = await self._repaired(name, is_leased=is_leased)
             elif look is None:
                 self._at_rest[name] = stream, counts.get(b"routed:" + stream.encode())
@@ -150,9 +161,9 @@ class LaneSweep:
             await self._isolation.contain("partition", ready, marking, {ready: "zset"})
             await wakeups.wake(self._redis, wakeups.deliver(self._key, partition), min(lanes.values()))
 
-    async def _audit_removed(self) -> None:
+    async def _audit_removed(self, known: Iterable[str]) -> None:
         """Count what was deleted of lanes that are not in relay.toml any more, some of them in turn."""
-        names = [name for name in await lane_names(self._redis) if name not in self._places]
+        names = [name for name in known if name not in self._places]
         if self._removed_turn >= len(names):
             self._removed_turn = 0
         for name in names[self._removed_turn : self._removed_turn + _REMOVED_IN_TURN]:
