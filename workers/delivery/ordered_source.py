@@ -52,6 +52,7 @@ class OrderedSource(Source):
         self._kept_bytes = 0
         self._candidates: deque[Ref] = deque()  # deliveries that may be the first of their chat
         self._may_have_unblocked = self._blocks
+        self._just_blocked: dict[str, Ref] = {}  # since the read of all blocked chats began, which may not know of them
         self._is_order_full = False
 
     def wake(self) -> None:
@@ -67,8 +68,7 @@ class OrderedSource(Source):
     async def _next(self, capacity: int, *, prefer_new: bool) -> list[Delivery]:
         """Read at most `capacity` deliveries that are the first of their chats; `prefer_new` as in `Source`."""
         if self._may_have_unblocked:
-            self._may_have_unblocked = False
-            self._candidates += self._order.block(await self._retry("reading chats", self._lane.blocked_chats))
+            await self._read_blocked()
         if not prefer_new or self._may_have_orphans:
             self._enqueue(await self._read_pending(capacity))
         while not (started := await self._start(capacity)) and self._has_room:
@@ -90,9 +90,16 @@ class OrderedSource(Source):
         self._may_have_unblocked |= self._blocks and (bool(delivery.blocks) or is_dead)
         if self._blocks and is_dead and delivery.chat:  # at once: Redis is read a little later
             self._order.block_chat(delivery.chat, delivery.ref)
+            self._just_blocked[delivery.chat] = delivery.ref
         end = self._order.wait if isinstance(verdict, RetryAt) else self._order.remove
         if (first := end(delivery.ref)) is not None:
             self._candidates.append(first)
+
+    async def _read_blocked(self) -> None:
+        self._may_have_unblocked = False
+        self._just_blocked = {}
+        blocked = await self._retry("reading chats", self._lane.blocked_chats)
+        self._candidates += self._order.block({**blocked, **self._just_blocked})
 
     @property
     def _has_room(self) -> bool:

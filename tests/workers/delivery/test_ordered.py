@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay.store.driver.client import Redis
+    from relay.store.lanes.delivery import Ref
 
     Deletion = Callable[[Redis, Lane], Awaitable[object]]
 
@@ -222,6 +223,42 @@ async def test_events_that_arrive_while_a_dead_letter_is_written_wait(
         await feed(redis, lane, "last/9")
         await eventually(lambda: "last/9" in sink.ids())
     assert sorted(sink.ids()) == sorted([*(f"{chat}/0" for chat in chats), "last/9"])
+
+
+async def test_chat_that_is_blocked_while_all_are_read_stays_blocked(
+    redis: Redis, blocking: ConfigFile, lane: Lane, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, answered, released = Lane.blocked_chats, asyncio.Event(), asyncio.Event()
+    older: list[set[str]] = []
+
+    async def held(self: Lane) -> dict[str, Ref]:
+        found = await read(self)
+        if found and not released.is_set():
+            older.append(set(found))
+            await released.wait()
+        return found
+
+    async def answer(received: Received) -> web.Response:
+        if received.headers["webhook-id"] == "c/0":
+            await answered.wait()
+        return web.Response(status=400)
+
+    async def are_dead() -> bool:
+        return (await ledger_of(redis, "bot")).dead == 2
+
+    sink.answer = answer
+    monkeypatch.setattr(Lane, "blocked_chats", held)
+    async with delivering(redis, blocking, "bot"):
+        await feed(redis, lane, "c/0", chat="c")
+        await feed(redis, lane, "x/0", chat="x")
+        await eventually(lambda: older == [{"x"}])
+        answered.set()
+        await eventually(are_dead)
+        await feed(redis, lane, "c/1", chat="c")
+        await feed(redis, lane, "last/0")
+        released.set()
+        await eventually(lambda: "last/0" in sink.ids())
+    assert sorted(sink.ids()) == ["c/0", "last/0", "x/0"]
 
 
 async def test_dropping_a_dead_letter_unblocks_its_chat(
