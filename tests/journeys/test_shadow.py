@@ -74,14 +74,11 @@ async def test_a_team_moves_to_a_new_service(running: Service) -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert "bot-v2" in await running.run("subscriptions", "list", code=0)  # its dead letter is nobody's trouble
 
-    reloaded = running.logged("config.reloaded")
     running.rules.write_text(before.replace(f"{sink.url}/bot", f"{sink.url}/v2"))  # the switch
-    await eventually(lambda: running.logged("config.reloaded") > reloaded)
-    event_id, _ = running.sandbox.emit(Emission(type="message.received", line=LINES[0]))
 
     def by_the_new_one() -> list[Received]:
-        posts = [post for post in sink.received if post.headers["webhook-id"] == event_id]
-        return [post for post in posts if post.path == "/v2" and "relay-shadow-of" not in post.headers]
+        running.sandbox.emit(Emission(type="message.received", line=LINES[0]))  # those in hand still go to the old one
+        return [post for post in sink.received if post.path == "/v2" and "relay-shadow-of" not in post.headers]
 
     await eventually(by_the_new_one)
     assert json.loads(await running.run("ledger", "--json"))["balances"]

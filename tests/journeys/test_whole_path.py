@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -48,7 +48,11 @@ async def test_every_event_reaches_every_matching_team(running: Service) -> None
         assert (received.headers["x-webhook-event"], received.headers["relay-line"]) == (kind, line)
         assert json.loads(received.body)["event_id"] == received.headers["webhook-id"]
 
-    ledger = json.loads(await running.run("ledger", "--json"))
+    async def settled() -> dict[str, Any] | None:  # the responses are written a little later
+        found: dict[str, Any] = json.loads(await running.run("ledger", "--json"))
+        return found if all(row["waiting"] == 0 for row in found["subscriptions"]) else None
+
+    ledger = await eventually(settled)
     assert ledger["balances"]
     assert ledger["totals"] | {"routed": 60} == ledger["totals"]
     assert {row["subscription"]: row["delivered"] for row in ledger["subscriptions"]} == {"bot": 16, "crm": 60}
