@@ -149,8 +149,9 @@ def waits_of(records: Records, group: GroupRecord) -> Iterator[tuple[float, int,
     for ended in group.ended:
         if not ended.is_done:
             releases[ended.number].append((ended.at, "fail"))
-    idle = [(pause.began, pause.ended) for pause in group.pauses] + list(_without_members(group))
-    busy = _busy(group, {release.life: release.at for release in reversed(group.releases)})
+    ends = {release.life: release.at for release in reversed(group.releases)}
+    busy = _busy(group, ends)
+    idle = [(pause.began, pause.ended) for pause in group.pauses] + list(_without_members(group, ends, busy))
     turns = sorted((begun.at, records.routed[begun.number]) for begun in group.begun if begun.deliveries == 1)
     for begun in group.begun:
         routed = records.routed[begun.number]
@@ -171,18 +172,18 @@ def _turn(turns: list[tuple[float, Entry]], entry: Entry, at: float) -> float:
     return next((turns[index][0] for index in range(later - 1, -1, -1) if turns[index][1] < entry), 0.0)
 
 
-def _without_members(group: GroupRecord) -> Iterator[tuple[float, float]]:
+def _without_members(
+    group: GroupRecord, ends: Mapping[int, float], busy: Mapping[int, list[tuple[float, float]]]
+) -> Iterator[tuple[float, float]]:
     """Yield the spans in which no member was there: a life is, from the first event that it begins until it must end.
 
     Meanwhile it is away while it handles an event alone that was delivered often, since it may kill its process.
     """
-    ends = {release.life: release.at for release in reversed(group.releases)}
     lives: dict[int, tuple[float, float]] = {}
     for item in sorted(group.begun, key=lambda event: event.at):
         began, _ = lives.get(item.life, (item.at, 0.0))
         lives[item.life] = began, ends.get(item.life, inf)
     alone = {(begun.life, begun.at) for begun in group.begun if begun.deliveries >= ALONE}
-    busy = _busy(group, ends)
     there: list[tuple[float, float]] = []
     for life, (began, ended) in lives.items():
         since = began
