@@ -74,13 +74,22 @@ async def test_a_team_moves_to_a_new_service(running: Service) -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert "bot-v2" in await running.run("subscriptions", "list", code=0)  # its dead letter is nobody's trouble
 
+    reloaded = running.logged("config.reloaded")
     running.rules.write_text(before.replace(f"{sink.url}/bot", f"{sink.url}/v2"))  # the switch
+    await eventually(lambda: running.logged("config.reloaded") > reloaded)
 
-    def by_the_new_one() -> list[Received]:
-        running.sandbox.emit(Emission(type="message.received", line=LINES[0]))  # those in hand still go to the old one
-        return [post for post in sink.received if post.path == "/v2" and "relay-shadow-of" not in post.headers]
+    def paths(event_id: str) -> set[str]:
+        posts = [post for post in sink.received if post.headers["webhook-id"] == event_id]
+        return {post.path for post in posts if post.path != "/crm" and "relay-shadow-of" not in post.headers}
 
-    await eventually(by_the_new_one)
+    async def is_switched() -> bool:  # a running lane follows the rules at its next look, at most `ready_poll` later
+        event_id, _ = running.sandbox.emit(Emission(type="message.received", line=LINES[0]))
+        found: set[str] = await eventually(lambda: paths(event_id))
+        return found == {"/v2"}
+
+    await eventually(is_switched)
+    event_id, _ = running.sandbox.emit(Emission(type="message.received", line=LINES[0]))
+    await eventually(lambda: paths(event_id) == {"/v2"})
     assert json.loads(await running.run("ledger", "--json"))["balances"]
 
 
