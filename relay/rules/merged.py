@@ -64,6 +64,8 @@ class MergedRules:
         self._loaded = self._merged_file = file.current
         self._view = View(file.current.config, file.current.config)
         self._ends_ms: int | None = None
+        self.on_change: list[Callable[[], None]] = []
+        """Called in the event loop as soon as other rules are in force."""
         self._reading = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
@@ -101,9 +103,10 @@ class MergedRules:
             await asyncio.sleep(self._poll_interval)
             await self._file.follow()
             try:
+                await self._merge_if_due()  # whatever Redis does
                 await self._update()
             except REDIS_ERRORS:  # the other parts of the worker report it
-                await self._merge_if_due()
+                pass
             except Exception:  # any error: the rules must be followed further
                 log.exception("config.error", file="stored subscriptions")
 
@@ -130,6 +133,8 @@ class MergedRules:
         view, endpoints = await opened_view(loaded.config, self._stored, self._cipher, now_ms, self._checks)
         self._merged_file, self._view, self._ends_ms = loaded, view, view.next_end(now_ms)
         self._loaded = merged(loaded, view, endpoints) if endpoints else loaded
+        for follow in self.on_change:
+            follow()
         self._log.note(view)
         if is_due and self._stored.rows:
             log.info("subscriptions.read", stored=len(endpoints), unusable=len(view.unusable))

@@ -14,12 +14,15 @@ import pytest
 from aiohttp import web
 
 from relay.config.file import ConfigFile
+from relay.config.settings import Settings
+from relay.process.timings import Timings
 from relay.store import wakeups
 from relay.store.lanes.lane import Lane
 from tests.building import body_of, webhook_of
 from tests.support import KEYS, eventually
 from tests.workers.conftest import TIMINGS, Received, Sink, accept, routing, rules_for
 from tests.workers.delivering import delivering, ledger_of
+from tests.workers.runtime.test_runner import worker
 from workers.routing.router import Router
 
 if TYPE_CHECKING:
@@ -63,6 +66,21 @@ async def test_lanes_send_what_the_router_hands_over(
         assert not await redis.exists(*(f"arq:job:{job}" for job in jobs))
         monkeypatch.undo()
         await eventually(lambda: settled(redis, 3))
+
+
+async def test_no_event_goes_to_a_url_that_is_no_longer_in_force(
+    redis: Redis, redis_url: str, rules_file: Path, sink: Sink
+) -> None:
+    settings = Settings(redis_url=redis_url, relay_config=rules_file)
+    async with worker(settings, Timings(router_block=0.05, ready_poll=2, config_poll=0.01)) as parts:
+        await accept(redis, webhook_of(event_id="first"))
+        await eventually(lambda: sink.ids("/bot") == ["first"])
+        before = parts.rules.current
+        rules_file.write_text(rules_file.read_text().replace("/bot", "/moved"))
+        await eventually(lambda: parts.rules.current is not before)
+        await accept(redis, webhook_of(event_id="second"))
+        await eventually(lambda: sink.ids("/moved") == ["second"])
+        assert sink.ids("/bot") == ["first"]
 
 
 def event_of_chat(chat: str, number: int) -> VerifiedWebhook:

@@ -66,7 +66,7 @@ class LaneWorkers:
         self._save_at = 0.0  # time of the loop's clock
 
     def follow_rules(self) -> None:
-        """End the workers of removed or changed subscriptions; look at all lanes of new rules."""
+        """Replace the workers of changed subscriptions, end those of removed ones; look at all lanes of new rules."""
         loaded = self._rules.current
         if loaded is self._loaded:
             return
@@ -86,9 +86,12 @@ class LaneWorkers:
         self._wanted &= self._configured.keys()
         # A shadow is marked when its worker starts: its original must not wait for it after it is removed.
         self._wanted |= self._configured.keys() & loaded.config.shadows.keys()
-        for name, (worker, _) in self._running.items():
-            if name not in self._configured or not worker.serves(*self._configured[name]):
-                worker.end()
+        for name, (worker, task) in list(self._running.items()):
+            if name in self._configured and worker.serves(*self._configured[name]):
+                continue
+            worker.end()
+            if name in self._wanted:
+                self._start(name, after=task)
 
     async def start_wanted(self) -> None:
         """Start a worker for each lane that needs one and has none, or one that was ended or failed."""

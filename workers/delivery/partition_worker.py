@@ -84,6 +84,11 @@ class PartitionWorker:
                 await lanes.end()
                 self.draining.remove(lanes)
 
+    def follow_rules(self) -> None:
+        """Begin no further delivery by rules that are no longer in force."""
+        for lanes in self.draining:
+            lanes.follow_rules()
+
     def in_flight(self) -> dict[str, int]:
         """Return the number of deliveries in flight, by subscription."""
         return {name: posts for lanes in self.draining for name, posts in lanes.in_flight().items()}

@@ -91,6 +91,17 @@ async def worker_parts(
             receivers: Receivers = {}
             drift_check = DriftCheck(redis, rules, settings, time.time)
             reactions = LinqReactions(redis, rules, settings, drift_check, time.time)
+            partition_worker = PartitionWorker(
+                redis,
+                rules,
+                sender,
+                time.time,
+                random.random,  # noqa: S311  jitter
+                timings,
+                metrics=metrics,
+                receivers=receivers,
+            )
+            rules.on_change.append(partition_worker.follow_rules)
             yield WorkerParts(
                 redis=redis,
                 rules=rules,
@@ -99,16 +110,7 @@ async def worker_parts(
                     gap_window=settings.relay_gap_window,
                     receivers=receivers,
                 ),
-                partition_worker=PartitionWorker(
-                    redis,
-                    rules,
-                    sender,
-                    time.time,
-                    random.random,  # noqa: S311  jitter
-                    timings,
-                    metrics=metrics,
-                    receivers=receivers,
-                ),
+                partition_worker=partition_worker,
                 replayer=Replayer(redis, rules, time.time, timings),
                 sweeper=Sweeper(redis, rules, time.time, reactions.next_look),
                 drift_check=drift_check,
