@@ -110,10 +110,9 @@ class LaneWorker:
 
     def offer(self, stream: str) -> Offer | None:
         """Offer to take new events of the topic from the commit that routes them, if they could be sent at once."""
-        may_start = not (self._read or self._cannot_start or self._flow_control.is_probing)
-        if not (may_start and self._session.lease.is_sure and self._loop.time() >= self._starts_at):
-            return None
-        return self.source.offer(stream) if self._flow_control.capacity(len(self.in_flight)) > 0 else None
+        may_start = self._capacity > 0 and not (self._read or self._flow_control.is_probing)
+        may_start = may_start and self._session.lease.is_sure and self._loop.time() >= self._starts_at
+        return self.source.offer(stream) if may_start else None
 
     def take(self, rows: Sequence[Row] | None) -> None:
         """Send events that a commit has read; None if it has failed, and may have read some."""
@@ -136,8 +135,9 @@ class LaneWorker:
         return self.is_ending or self._session.is_over
 
     @property
-    def _cannot_start(self) -> bool:
-        return self._is_over or self._access.is_suspended
+    def _capacity(self) -> int:
+        """The number of deliveries that may be started now."""
+        return 0 if self._is_over or self._access.is_suspended else self._flow_control.capacity(len(self.in_flight))
 
     @property
     def is_busy(self) -> bool:
@@ -187,7 +187,7 @@ class LaneWorker:
         """Start deliveries while there are any and flow control allows more."""
         if self._loop.time() < self._starts_at:
             return
-        while (capacity := self._flow_control.capacity(len(self.in_flight))) > 0 and not self._cannot_start:
+        while (capacity := self._capacity) > 0:
             if not self._read:
                 try:
                     self._read.extend(await self.source.next(capacity, prefer_new=self._flow_control.is_probing))
@@ -200,7 +200,7 @@ class LaneWorker:
                 if self._session.lease.lost.is_set():
                     return
                 await asyncio.sleep(0.05)
-            for _ in range(min(capacity, len(self._read))):
+            for _ in range(min(self._capacity, len(self._read))):  # which may have changed during the read
                 self._start(self._read.popleft())
 
     def _start(self, delivery: Delivery) -> None:
