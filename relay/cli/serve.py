@@ -17,6 +17,7 @@ from relay.config.settings import Settings, environment_with_secrets
 from relay.process.event_loop import run
 from relay.process.imports import lasting_imports
 from relay.process.logs import configure_logging
+from relay.process.resources.precedence import give_way
 from relay.process.subprocesses import python
 from relay.process.telemetry.opening import error_reports
 
@@ -58,6 +59,7 @@ def admin() -> None:
     """
     settings = load_settings()
     configure_logging(settings.relay_log_level, settings.relay_log_format)
+    give_way(settings.relay_worker_nice)
     with lasting_imports():
         from relay.admin.role import serve_admin  # noqa: PLC0415  the server, which a worker does without
 

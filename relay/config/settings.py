@@ -125,8 +125,9 @@ class Settings(PageSettings):
     relay_api_token: SecretStr | None = None
     """Token for those commands: one of `relay token create`."""
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 7
-    """Niceness of a worker process, from 0 (normal priority) to 19 (lowest), and of its session if it has its own: with
-    7 it gets a fifth of the CPU time of others when that is short. In a container or a unit, its weight counts instead.
+    """Niceness of a worker process and of `relay admin`, from 0 (normal priority) to 19 (lowest), and of its session if
+    it has its own: with 7 it gets a fifth of the CPU time of others when that is short. In a container or a unit, its
+    weight counts instead.
     """
     relay_revision: str | None = None
     """Revision that `relay --version`, `/ready` and the metrics name, such as a commit; the image sets it. Without it,

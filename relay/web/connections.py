@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from relay.net.pace import Pace
-from relay.process.descriptors import descriptor_limit
+from relay.process.resources.descriptors import descriptor_limit
 from relay.process.timings import DEFAULTS
 
 if TYPE_CHECKING:

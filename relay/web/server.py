@@ -19,12 +19,12 @@ from relay.config.load import load_settings
 from relay.config.settings import environment_with_secrets
 from relay.net.front import Handover, Requests, listening_front
 from relay.parts import ingress_parts
-from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import run, stop_on_signals
-from relay.process.gc_tuning import tune_gc
 from relay.process.imports import import_later
 from relay.process.lifecycle import Phase
 from relay.process.logs import configure_logging
+from relay.process.resources.descriptors import raise_descriptor_limit
+from relay.process.resources.gc_tuning import tune_gc
 from relay.process.telemetry.opening import telemetry
 from relay.process.timings import DEFAULTS, load_timings
 from relay.store.fleet.processes import Reporter

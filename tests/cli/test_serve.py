@@ -139,10 +139,11 @@ async def test_a_worker_says_what_it_waits_for() -> None:
 
 
 @pytest.mark.usefixtures("rules")
-async def test_worker_uses_the_configured_nice_value(redis_url: str) -> None:
-    given = {"REDIS_URL": redis_url, "RELAY_LOG_FORMAT": "json", "RELAY_WORKER_NICE": "3"}
-    async with relay_process("worker", **given) as process:
-        await line_with("worker.started", process.stderr)
+@pytest.mark.parametrize(("command", "sign"), [("worker", "worker.started"), ("admin", "admin.listening")])
+async def test_the_configured_niceness_is_used(redis_url: str, command: str, sign: str) -> None:
+    given = {"REDIS_URL": redis_url, "RELAY_LOG_FORMAT": "json", "RELAY_WORKER_NICE": "3", **ANY_PORTS}
+    async with relay_process(command, **given) as process:
+        await line_with(sign, process.stderr)
         niceness = os.getpriority(os.PRIO_PROCESS, process.pid)
         process.send_signal(signal.SIGTERM)
         assert (await ended(process)).code == 0

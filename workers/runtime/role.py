@@ -6,9 +6,9 @@ from relay.config.load import load_settings
 from relay.config.settings import environment_with_secrets
 from relay.process.event_loop import run
 from relay.process.logs import configure_logging
+from relay.process.resources.precedence import give_way
 from relay.process.telemetry.opening import telemetry
 from relay.process.timings import load_timings
-from workers.runtime.precedence import give_way
 from workers.runtime.runner import run_worker
 
 

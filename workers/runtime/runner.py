@@ -31,10 +31,10 @@ from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.config.admin_address import WORKER
-from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import stop_on_signals
-from relay.process.gc_tuning import tune_gc
 from relay.process.lifecycle import Phase
+from relay.process.resources.descriptors import raise_descriptor_limit
+from relay.process.resources.gc_tuning import tune_gc
 from relay.process.tasks import end_task, in_background
 from relay.store import wakeups
 from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, describe, retry_until_redis_answers

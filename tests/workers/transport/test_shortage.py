@@ -181,8 +181,9 @@ def test_part_of_each_lane_is_kept_free_for_it() -> None:
 
 
 def test_soft_limit_of_descriptors_is_raised_to_the_hard_one() -> None:
-    code = "import resource; from relay.process.descriptors import raise_descriptor_limit; raise_descriptor_limit()"
-    command = [*python("x")[:2], "-c", code + "; print(resource.getrlimit(resource.RLIMIT_NOFILE))"]
+    imports = "import resource; from relay.process.resources.descriptors import raise_descriptor_limit"
+    code = "raise_descriptor_limit(); print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    command = [*python("x")[:2], "-c", f"{imports}; {code}"]
     done = subprocess.run(  # noqa: S603  our own words
         ["/bin/sh", "-c", 'ulimit -Sn 64; ulimit -Hn 512; exec "$@"', "sh", *command],
         check=True,

@@ -1,4 +1,4 @@
-"""Precedence of the processes that accept over those that deliver: accept fast, work later.
+"""Precedence of the processes that accept over those that deliver, and over that of operators: accept fast, work later.
 
 A kernel that groups processes by session (`sched_autogroup`, the default of Linux) divides the CPU between sessions
 first, and heeds niceness within one only. `relay up` starts each worker in a session of its own, so its session is made

@@ -1,4 +1,4 @@
-"""Workers give way: a running one, and the artefacts that give it a weight."""
+"""Workers and the admin role give way: a running one, and the artefacts that give it a weight."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AUTOGROUP = Path("/proc/self/autogroup")
 SHOW = """
 import os
 from pathlib import Path
-from workers.runtime.precedence import give_way
+from relay.process.resources.precedence import give_way
 give_way(7)
 print(os.nice(0), Path("/proc/self/autogroup").read_text())
 """
@@ -39,17 +39,19 @@ def test_a_session_of_its_own_is_nice_too(command: tuple[str, ...], of_session: 
     assert int(said[2]) == of_session
 
 
-def test_every_artefact_gives_a_worker_a_fifth() -> None:
+def test_every_artefact_gives_a_worker_and_the_admin_role_a_fifth() -> None:
     """By the niceness of the default, `CPUWeight` of 100, `cpu_shares` of 1024, and the requests of the chart."""
     nice = Settings.model_fields["relay_worker_nice"].default
     assert 1 / 1.25**nice == FIFTH  # a step of niceness is a quarter
-    unit = (DEPLOY / "systemd/linq-relay-worker@.service").read_text()
-    weight = re.search(r"^CPUWeight=(\d+)$", unit, re.MULTILINE)
-    assert weight is not None
-    assert int(weight[1]) / 100 == FIFTH
+    for name in ("worker@", "admin"):
+        unit = (DEPLOY / f"systemd/linq-relay-{name}.service").read_text()
+        weight = re.search(r"^CPUWeight=(\d+)$", unit, re.MULTILINE)
+        assert weight is not None
+        assert int(weight[1]) / 100 == FIFTH
     assert "CPUWeight" not in (DEPLOY / "systemd/linq-relay-ingress.service").read_text()
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
-    assert services["worker"]["cpu_shares"] / services["ingress"].get("cpu_shares", 1024) == FIFTH
+    for name in ("worker", "admin"):
+        assert services[name]["cpu_shares"] / services["ingress"].get("cpu_shares", 1024) == FIFTH
     values = yaml.safe_load((DEPLOY / "chart/values.yaml").read_text())
     worker, ingress = (values[role]["resources"]["requests"]["cpu"] for role in ("worker", "ingress"))
     assert int(worker.removesuffix("m")) / int(ingress.removesuffix("m")) == FIFTH

@@ -1,0 +1,1 @@
+"""Resources of the machine that a process uses: CPU time, memory for garbage, file descriptors."""
