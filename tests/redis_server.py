@@ -112,6 +112,10 @@ class RedisServer:
     async def wait_until_healthy(self) -> None:
         """Do nothing: a single server is healthy when it runs."""
 
+    async def primary(self) -> int:
+        """Return its port: there is no other primary."""
+        return self.port
+
     async def fail_over(self) -> None:
         """Raise: there is no replica."""
         raise NotImplementedError

@@ -98,13 +98,15 @@ class Topology:
         return primary != port and await _role(primary) == "master"
 
     async def is_whole(self) -> bool:
-        """Return True if every replica has caught up with the primary and every Sentinel sees them all."""
+        """Return True if every replica has caught up with the primary, and every Sentinel sees them all and rests."""
         for port in self.sentinels:
             async with Redis(port=port) as sentinel:
                 reply: Any = sentinel.sentinel_master(SERVICE)  # type: ignore[no-untyped-call]
                 state = await reply
             others = (state["num-slaves"], state["num-other-sentinels"])
             if others != (len(self.ports) - 1, len(self.sentinels) - 1) or state["is_sdown"]:
+                return False
+            if "failover_in_progress" in state["flags"]:
                 return False
         async with Redis(port=await self.primary(), single_connection_client=True) as redis:
             await redis.set("step", 1)  # WAIT waits for the writes of its own connection

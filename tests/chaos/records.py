@@ -12,7 +12,6 @@ DELETE_LANE_GROUPS, DELETE_CONSUMERS = "delete-lane-groups", "delete-consumers"
 _DELETIONS = {DELETE_LANE_GROUPS, DELETE_CONSUMERS}
 """Faults after which the relay repeats settled pushes: the record of them is deleted."""
 FAIL_OVER = "fail-over"
-"""The other one: what the former primary confirmed last is lost with it, and settlements wait for no replica."""
 STARVE_DESCRIPTORS, SILENCE_DNS = "starve-descriptors", "silence-dns"
 HOLD_CONNECTIONS, TURN_HOSTILE = "hold-connections", "turn-hostile"
 _NOTICED_WITHIN = 60.0
@@ -32,6 +31,10 @@ class FaultRecord:
     ended: float
     targets: tuple[str, ...] = ()
     """Processes or teams that it affected."""
+    has_moved: bool = False
+    """True if another server was the primary at its end. What the former one confirmed last is lost with it, and
+    settlements wait for no replica.
+    """
 
     def distance(self, moment: float) -> float:
         """Return the seconds between a moment and the fault; 0 while it lasts."""
@@ -135,7 +138,7 @@ class Records:
 
     @property
     def repeats_of_losses(self) -> int:
-        """Number of repeats that come from the deletion of their lane's group or consumer, or from a failover."""
+        """Number of repeats that come from the deletion of their lane's group or consumer, or from a lost primary."""
         return sum(
             self.loss_before(name, repeat) is not None for name, team in self.teams.items() for repeat in team.repeats
         )
@@ -149,6 +152,6 @@ class Records:
 def _has_lost(fault: FaultRecord, team: str, repeat: Repeat) -> bool:
     if fault.began >= repeat.again:
         return False
-    if fault.kind == FAIL_OVER:
-        return fault.began - _ANSWERED_BEFORE <= repeat.first <= fault.ended
+    if fault.has_moved and fault.began - _ANSWERED_BEFORE <= repeat.first <= fault.ended:
+        return True
     return fault.kind in _DELETIONS and team in fault.targets and repeat.first - _NOTICED_WITHIN < fault.ended

@@ -41,6 +41,10 @@ class Row:
     """Longest time to the next event for the good team."""
     repeats: int = 0
     """Repeated pushes of events with a first push during it, or nearer to it than to any other fault."""
+    of_losses: int = 0
+    """The repeats among them that lost settlements explain."""
+    moved: int = 0
+    """Number of such faults at whose end another server was the primary."""
 
 
 def rows_of(records: Records) -> list[Row]:
@@ -48,8 +52,10 @@ def rows_of(records: Records) -> list[Row]:
     rows: dict[str, Row] = {}
     for fault in records.faults:
         _add(rows.setdefault(fault.kind, Row(fault.kind)), fault, records)
-    for kind, count in _repeats_by_kind(records).items():
-        rows.setdefault(kind, Row(kind)).repeats += count
+    for (kind, is_of_loss), count in _repeats_by_cause(records).items():
+        row = rows.setdefault(kind, Row(kind))
+        row.repeats += count
+        row.of_losses += count if is_of_loss else 0
     return [rows[kind] for kind in sorted(rows)]
 
 
@@ -99,6 +105,8 @@ def show(seed: int, records: Records) -> None:
         "2xx after s",
         "push after s",
         "repeats",
+        "of losses",
+        "primary moved",
     )
     print_table(f"Chaos, seed {seed}", columns, [_cells(row) for row in rows_of(records)])
     totals = totals_of(records)
@@ -117,6 +125,7 @@ def _cells(row: Row) -> Sequence[object]:
 def _add(row: Row, fault: FaultRecord, records: Records) -> None:
     linq, during = records.linq, (fault.began, fault.ended)
     row.times += 1
+    row.moved += fault.has_moved
     row.seconds += fault.ended - fault.began
     row.sent += linq.count("sent", *during)
     row.busy += linq.count("answered 503", *during)
@@ -131,16 +140,17 @@ def _after(timeline: Timeline, what: str, moment: float) -> float:
     return timeline.first_after(what, moment) or 0.0
 
 
-def _repeats_by_kind(records: Records) -> Counter[str]:
-    found: Counter[str] = Counter()
+def _repeats_by_cause(records: Records) -> Counter[tuple[str, bool]]:
+    """Count the repeats by the kind of their fault, and by whether it lost their settlement."""
+    found: Counter[tuple[str, bool]] = Counter()
     for name, team in records.teams.items():
         found.update(_cause(records, name, repeat) for repeat in team.repeats)
     return found
 
 
-def _cause(records: Records, team: str, repeat: Repeat) -> str:
-    """Return the kind of fault that a repeat is attributed to."""
+def _cause(records: Records, team: str, repeat: Repeat) -> tuple[str, bool]:
+    """Return the kind of fault that a repeat is attributed to, and True if it lost the settlement."""
     if loss := records.loss_before(team, repeat):
-        return loss.kind
+        return loss.kind, True
     before = [fault for fault in records.faults if fault.began < repeat.again]
-    return min(before, key=lambda fault: fault.distance(repeat.first)).kind if before else _NO_FAULT
+    return min(before, key=lambda fault: fault.distance(repeat.first)).kind if before else _NO_FAULT, False

@@ -130,9 +130,12 @@ async def _flow(stage: Stage, options: RunOptions, sender: Process, announce: An
     async def cause(step: Step) -> None:
         fault = FAULTS[step.kind]
         async with stage.redis.in_use if fault.is_about_redis else nullcontext():
+            primary = await stage.redis.primary() if fault.is_about_redis else None
             since = time.monotonic()
             targets = await fault.act(stage, random.Random(step.dice), step.seconds)
-        faults.append(FaultRecord(step.kind, since, time.monotonic(), targets))
+            until = time.monotonic()
+            has_moved = primary is not None and await stage.redis.primary() != primary
+        faults.append(FaultRecord(step.kind, since, until, targets, has_moved))
         announce(f"{since - began:6.1f} s  {step.kind}, {time.monotonic() - since:.1f} s: {', '.join(targets)}")
 
     async with asyncio.TaskGroup() as group:

@@ -73,6 +73,10 @@ class SentinelRedis:
         await eventually(self._servers.is_whole, _HEALING)
         self._primary = await self._servers.primary()
 
+    async def primary(self) -> int:
+        """Return the port of the present primary according to the Sentinels."""
+        return await self._servers.primary()
+
     async def fail_over(self) -> None:
         """Ask the Sentinels for a failover, as before maintenance."""
         async with Redis(port=self._servers.sentinels[0]) as sentinel:

@@ -213,11 +213,22 @@ def test_repeats_after_group_deletion_are_counted_apart() -> None:
     assert not records.loss_before("good", Repeat(3, 90, 91))
 
 
-def test_repeats_of_what_a_failover_lost_are_counted_apart() -> None:
+@pytest.mark.parametrize("kind", [FAIL_OVER, "kill-redis", "sleep-redis"])
+def test_repeats_of_what_a_former_primary_lost_are_counted_apart(kind: str) -> None:
     records = team_with("good", 3, 3)(perfect_run())
-    records.faults.append(FaultRecord(FAIL_OVER, 20, 30, ("redis",)))
-    records.teams["good"] = replace(records.teams["good"], repeats=[Repeat(3, 21, 31), Repeat(4, 10, 31)])
+    records.faults.append(FaultRecord(kind, 20, 30, ("redis",), has_moved=True))
+    before, during, after = Repeat(4, 10, 31), Repeat(3, 21, 31), Repeat(3, 30.1, 31)
+    records.teams["good"] = replace(records.teams["good"], repeats=[before, during, after])
     assert totals_of(records)["repeats_of_losses"] == 1
+    assert records.prompt_repeats == 2
+
+
+def test_repeats_after_a_fault_of_redis_count_if_the_primary_stayed() -> None:
+    records = team_with("good", 3, 2)(perfect_run())
+    records.faults.append(FaultRecord("stop-redis", 20, 30, ("redis",)))
+    records.teams["good"] = replace(records.teams["good"], repeats=[Repeat(3, 21, 31)])
+    assert totals_of(records)["repeats_of_losses"] == 0
+    assert records.prompt_repeats == 1
 
 
 def test_too_many_repeats_break_the_promise_in_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,12 +258,17 @@ def test_table_attributes_repeats_to_the_fault_before_them() -> None:
     records = replace(
         perfect_run(),
         linq=linq,
-        faults=[FaultRecord("kill-redis", 10, 12, ("redis",)), FaultRecord("kill-worker", 30, 30.5, ("worker-1",))],
+        faults=[
+            FaultRecord("kill-redis", 10, 12, ("redis",)),
+            FaultRecord("kill-worker", 30, 30.5, ("worker-1",)),
+            FaultRecord("stop-redis", 50, 60, ("redis",), has_moved=True),
+        ],
     )
-    repeats = [Repeat(1, 8, 9), Repeat(1, 15, 33), Repeat(1, 29.5, 33)]
+    repeats = [Repeat(1, 8, 9), Repeat(1, 15, 33), Repeat(1, 29.5, 33), Repeat(2, 55, 61)]
     records.teams["good"] = replace(records.teams["good"], timeline=got, repeats=repeats)
-    none, redis, worker = rows_of(records)
+    none, redis, worker, moved = rows_of(records)
     assert (none.fault, none.times, none.repeats) == ("(none)", 0, 1)
+    assert (moved.repeats, moved.of_losses, moved.moved, worker.of_losses) == (1, 1, 1, 0)
     assert (redis.times, redis.seconds, redis.sent, redis.busy, redis.accepted, redis.repeats) == (1, 2, 1, 1, 0, 1)
     assert [redis.accepts_after, redis.delivers_after] == pytest.approx([0.5, 2.0])
     assert [worker.sent, worker.repeats, worker.delivers_after] == pytest.approx([1, 1, 4.5])

@@ -171,7 +171,7 @@ def _refused(records: Records) -> Iterator[str]:
 def _repeats(records: Records) -> Iterator[str]:
     pushes, count = records.prompt_pushes, records.prompt_repeats
     if pushes >= LONG_ENOUGH and count > MAX_REPEATS * pushes:
-        yield f"{count} of {pushes} ({count / pushes:.3%}), without those of deletions and failovers"
+        yield f"{count} of {pushes} ({count / pushes:.3%}), without those of deletions and lost primaries"
 
 
 def _missing_in_topic(records: Records, name: str) -> Iterator[int]:
