@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,13 @@ class _AppLog(logging.LoggerAdapter[logging.Logger]):
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log, or report malformed HTTP."""
         error = kwargs.get("exc_info")
-        if type(error).__module__ != "aiohttp.http_exceptions":  # not documented; if it moves, tracebacks return
+        if (
+            error is None or type(error).__module__ != "aiohttp.http_exceptions"
+        ):  # not documented; if it moves, tracebacks return
             super().log(level, msg, *args, **kwargs)
-        elif self._on_malformed is None:
+            return
+        traceback.clear_frames(error.__traceback__)  # one of them has the error: a cycle that would hold what was sent
+        if self._on_malformed is None:
             _log.info("%s: not HTTP: %s", str(msg) % args, type(error).__name__)
         else:
             [remote] = args or [None]

@@ -238,6 +238,7 @@ class FastConnection(Connection):
         protocol = HandedOver(self._connections, factory())
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
-        protocol.data_received(bytes(self._buffer))
+        received, self._buffer = bytes(self._buffer), bytearray()
+        protocol.data_received(received)
         if self.is_half_closed:
             protocol.eof_received()

@@ -160,6 +160,8 @@ class Ingress:
                 raise
             owner = owner_of(Dialect.V3, target.line, target.account)
             raise SecretUnknown(f"no secret is stored for generation {target.generation} of {owner}") from None
+        finally:
+            del first  # its traceback has this frame: a cycle that would hold the body until it is collected
 
     def _take_failure(self, webhook: Webhook, error: RejectedWebhook) -> None:
         """Take a webhook that cannot be verified from the budget of its sender.
@@ -187,9 +189,8 @@ class Ingress:
     def _unknown(target: Target) -> SecretUnknown:
         if target.named and target.line is None:
             return SecretUnknown("the line in the URL is not a phone number")
-        owner = target.line or "URLs without a line"
-        owner += "" if target.account is None else f" of account {target.account!r:.80}"
-        message = f"no secret is stored for {owner}; run: relay bootstrap apply"
+        account = "" if target.account is None else f" of account {target.account!r:.80}"
+        message = f"no secret is stored for {target.line or 'URLs without a line'}{account}; run: relay bootstrap apply"
         return SecretUnknown(message, another_secret_could_help=True)
 
     async def _quarantine(self, webhook: Webhook, error: Unparsable) -> Response:
