@@ -34,6 +34,7 @@ class Rules:
         self._cipher = cipher_of(settings)
         self._clock = clock
         self._view: View | None = None
+        self._version = 0  # of the stored part in it
         self._ends_ms: int | None = None
 
     async def current(self) -> RelayConfig:
@@ -66,20 +67,19 @@ class Rules:
             ConfigError: there never were valid ones.
         """
         file = self.of_file()
-        has_changed = await self._read()
+        await self._read()
         now_ms = round(self._clock() * 1000)
         has_ended = self._ends_ms is not None and self._ends_ms <= now_ms
         view = self._view
-        if view is None or view.file is not file or has_changed or has_ended:
+        if view is None or view.file is not file or self._version != self._stored.version or has_ended:
             view = view_of(file, self._stored, self._cipher, now_ms, self._checks)
-            self._view, self._ends_ms = view, view.next_end(now_ms)
+            self._view, self._ends_ms, self._version = view, view.next_end(now_ms), self._stored.version
         return view
 
-    async def _read(self) -> bool:
-        """Read what is stored; return True if it has changed."""
+    async def _read(self) -> None:
+        """Read what is stored; if that fails, the last view counts."""
         try:
-            return await self._stored.read()
+            await self._stored.read()
         except REDIS_ERRORS:
             if self._view is None:
                 raise
-            return False

@@ -64,6 +64,7 @@ class MergedRules:
         self._loaded = self._merged_file = file.current
         self._view = View(file.current.config, file.current.config)
         self._ends_ms: int | None = None
+        self._version = 0  # of the stored part in it
         self.on_change: list[Callable[[], None]] = []
         """Called in the event loop as soon as other rules are in force."""
         self._reading = asyncio.Lock()
@@ -115,23 +116,25 @@ class MergedRules:
         async with self._reading:
             key, were_lost = self._redis.key, self._stored.are_lost
             types = {key.subscriptions: "hash", key.subscriptions_revision: "string"}
-            has_changed = await self._isolation.contain("subscriptions", key.subscriptions, self._stored.read(), types)
+            await self._isolation.contain("subscriptions", key.subscriptions, self._stored.read(), types)
             if self._stored.are_lost and not were_lost:
                 log.error("subscriptions.lost", key=key.subscriptions, kept=len(self._stored.rows), note=_LOST)
-            await self._merge(is_due=bool(has_changed))
+            await self._merge()
 
     async def _merge_if_due(self) -> None:
         async with self._reading:
-            await self._merge(is_due=False)
+            await self._merge()
 
-    async def _merge(self, *, is_due: bool) -> None:
+    async def _merge(self) -> None:
         now_ms = round(self._clock() * 1000)
-        loaded = self._file.current
+        loaded, version = self._file.current, self._stored.version
+        is_due = version != self._version
         has_ended = self._ends_ms is not None and self._ends_ms <= now_ms
         if not (is_due or has_ended or loaded is not self._merged_file):
             return
         view, endpoints = await opened_view(loaded.config, self._stored, self._cipher, now_ms, self._checks)
         self._merged_file, self._view, self._ends_ms = loaded, view, view.next_end(now_ms)
+        self._version = version
         self._loaded = merged(loaded, view, endpoints) if endpoints else loaded
         for follow in self.on_change:
             follow()

@@ -41,11 +41,15 @@ class StoredSources:
         """True if Redis has lost the subscriptions, all at once: `rows` has what it had. No deletion does that: it
         leaves a revision.
         """
+        self.version = 0
+        """Number of changes so far. A reader compares it with that of its last look: a read may find a change and then
+        fail, or find what another one has just taken.
+        """
         self._revision: bytes | None = None
         self._team_rows: Mapping[bytes, bytes] = {}
 
-    async def read(self) -> bool:
-        """Read what has changed; return True if anything has."""
+    async def read(self) -> None:
+        """Read what has changed."""
         key = self._redis.key
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.get(key.subscriptions_revision)
@@ -53,25 +57,24 @@ class StoredSources:
             revision, team_rows = await pipe.execute(raise_on_error=False)
         if isinstance(revision, Exception):
             raise revision
-        has_changed = self._take_teams(team_rows)
+        self._take_teams(team_rows)
         if revision is None or revision != self._revision:
             # A write in between makes the rows newer than the revision, which costs one more read.
             rows: dict[bytes, bytes] = await ask(self._redis.hgetall(key.subscriptions))
-            has_changed |= self._take_rows(revision, rows)
-        return has_changed
+            self._take_rows(revision, rows)
 
-    def _take_teams(self, rows: Any) -> bool:
+    def _take_teams(self, rows: Any) -> None:
         if isinstance(rows, Exception) or rows == self._team_rows:  # the services of teams report an overwritten key
-            return False
+            return
         self._team_rows = rows
         self.teams = {team.name: team for row in rows.values() if (team := _team(row)) is not None}
-        return True
+        self.version += 1
 
-    def _take_rows(self, revision: bytes | None, rows: Mapping[bytes, bytes]) -> bool:
+    def _take_rows(self, revision: bytes | None, rows: Mapping[bytes, bytes]) -> None:
         self._revision = revision
         self.are_lost = bool(self.rows) and revision is None and not rows
         if self.are_lost or rows == self.rows:
-            return False
+            return
         records, damaged = {}, {}
         for key, row in sorted(rows.items()):
             name = key.decode(errors="replace")
@@ -83,7 +86,7 @@ class StoredSources:
             except StoreError as error:
                 damaged[name] = str(error)
         self.rows, self.records, self.damaged = rows, records, damaged
-        return True
+        self.version += 1
 
 
 def _team(row: bytes) -> Team | None:
