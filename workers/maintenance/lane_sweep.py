@@ -106,9 +106,10 @@ class LaneSweep:
     async def _look(self, names: Iterable[str], counts: dict[bytes, bytes], known: Iterable[str]) -> None:
         """Repair lanes, mark those that have work as ready, and wake their partitions, now or when a retry is due.
 
-        `known` are the lanes that Redis has.
+        `known` are the lanes that Redis has. The rules may change meanwhile, and what is looked at between two sweeps
+        follows them: a lane that is removed by then is left out.
         """
-        places = [self._places[name] for name in names]
+        places = [self._places[name] for name in names if name in self._places]
         if not places:
             return
         leased = await self._leased_partitions()
@@ -116,6 +117,8 @@ class LaneSweep:
         existing = set(known)
         due: dict[str, int] = {}
         for name, stream in places:
+            if name not in self._places:
+                continue
             look = looks.get(name)
             is_leased = wakeups.partition_of(name) in leased
             if name not in existing or (look is not None and look.is_special):
