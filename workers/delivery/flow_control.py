@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 import structlog
@@ -41,6 +42,7 @@ class FlowControl:
         self._subscription = subscription
         self._suspensions = Suspensions(session.redis)
         self._is_paused = subscription.paused
+        self._paused_as_of = -inf  # when the read of the pauses began that counts, time of the loop's clock
         self._breaker = CircuitBreaker(subscription.concurrency, session.random, None, session.breaker_limits)
         self._saving = asyncio.Lock()
         self._bucket = TokenBucket(subscription.rate, self._now()) if subscription.rate else None
@@ -50,9 +52,9 @@ class FlowControl:
         """True if its breaker is closed and not ramping."""
         return self._breaker.state is State.CLOSED
 
-    def begin(self, stored: OpenBreaker | None, *, is_paused: bool) -> None:
+    def begin(self, stored: OpenBreaker | None, *, is_paused: bool, as_of: float = -inf) -> None:
         """Continue with what is stored for the lane; this or `open` must be called before the first delivery."""
-        self.pause(is_paused=is_paused)
+        self.pause(is_paused=is_paused, as_of=as_of)
         if self._subscription.breaker:
             self._breaker = CircuitBreaker(
                 self._subscription.concurrency, self._session.random, stored, self._session.breaker_limits
@@ -60,13 +62,20 @@ class FlowControl:
 
     async def open(self) -> None:
         """Read what is stored for the lane, and begin."""
-        name = self._subscription.name
+        name, as_of = self._subscription.name, self._now()
         pauses = await retry_until_redis_answers("reading pauses", self._suspensions.pauses)
         stored = await retry_until_redis_answers("reading a breaker", lambda: self._suspensions.open_breaker(name))
-        self.begin(stored, is_paused=name in pauses)
+        self.begin(stored, is_paused=name in pauses, as_of=as_of)
 
-    def pause(self, *, is_paused: bool) -> bool:
-        """Set the operator's pause flag. Returns True if it changed whether the lane is paused."""
+    def pause(self, *, is_paused: bool, as_of: float) -> bool:
+        """Set the operator's pause flag. Returns True if it changed whether the lane is paused.
+
+        `as_of` is the start of the read of the flag, time of the loop's clock: a read that began before the last change
+        here is out of date, and changes nothing.
+        """
+        if as_of < self._paused_as_of:
+            return False
+        self._paused_as_of = as_of
         was_paused, self._is_paused = self._is_paused, is_paused or self._subscription.paused
         return was_paused != self._is_paused
 
@@ -146,13 +155,14 @@ class FlowControl:
                 await retry_until_redis_answers("saving a breaker", save)
 
     async def _pause_gone(self, attempt: Attempt) -> None:
-        self._is_paused = True
+        self._is_paused, self._paused_as_of = True, inf  # until it is stored, Redis does not know
         name, now_ms = self._subscription.name, self._session.now_ms()
         reason = f"the subscriber responded {attempt.status} Gone"
         if await retry_until_redis_answers("pausing a lane", lambda: self._suspensions.pause(name, reason, now_ms)):
             note = f"resume with: relay subscriptions resume {name}"
             write = log.error if self._subscription.shadow_of is None else log.info
             write("lane.paused", subscription=name, reason=reason, note=note)
+        self._paused_as_of = self._now()
 
     def _log_breaker(self, former_state: State, attempt: Attempt | None) -> None:
         opened, state = self._breaker.open_state, self._breaker.state

@@ -119,9 +119,9 @@ class LaneWorker:
         self.source.take(rows)
         self._changed.set()
 
-    def pause(self, *, is_paused: bool) -> None:
-        """Pause or resume the lane as an operator demands."""
-        if self._flow_control.pause(is_paused=is_paused):
+    def pause(self, *, is_paused: bool, as_of: float) -> None:
+        """Pause or resume the lane as an operator demanded at `as_of`, time of the loop's clock."""
+        if self._flow_control.pause(is_paused=is_paused, as_of=as_of):
             log_pause(self._lane.name, is_paused=is_paused)
             self._changed.set()
 

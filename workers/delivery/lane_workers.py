@@ -136,11 +136,11 @@ class LaneWorkers:
             return
         self._running[name] = worker, asyncio.create_task(worker.run(after), name=f"lane {name}")
 
-    def follow_pauses(self, paused: Container[str]) -> None:
-        """Pause and resume lanes as operators demand."""
+    def follow_pauses(self, paused: Container[str], as_of: float) -> None:
+        """Pause and resume lanes as operators demanded at `as_of`, time of the loop's clock."""
         self._paused = paused
         for name, (worker, _) in self._running.items():
-            worker.pause(is_paused=name in paused)
+            worker.pause(is_paused=name in paused, as_of=as_of)
 
     async def wait_ready(self, redis: Redis) -> None:
         """Wake the lanes with new events, once there are any, or all if the set of them is not readable."""

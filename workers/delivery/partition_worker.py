@@ -98,7 +98,8 @@ class PartitionWorker:
         began = busy_at = loop.time()
         while not session.is_over:
             lanes.follow_rules()
-            lanes.follow_pauses(await retry_until_redis_answers("reading pauses", suspensions.pauses))
+            as_of = loop.time()
+            lanes.follow_pauses(await retry_until_redis_answers("reading pauses", suspensions.pauses), as_of)
             await lanes.start_wanted()
             await lanes.count()
             await lanes.save_successes()
