@@ -25,7 +25,7 @@ from relay.linq.payloads.content import BodyContent
 from relay.linq.payloads.decode import decode
 from relay.process.event_loop import run
 from relay.services.context import open_context
-from relay.services.topics.explain import Explanation, by_rules
+from relay.services.topics.explain import Explanation, by_rules, with_proved_line
 from relay.services.topics.explain import explain as explain_event
 from relay.store.driver.client import REDIS_ERRORS, describe
 
@@ -56,7 +56,7 @@ def explain(
     """
     config = read_config(Settings.load().relay_config)
     event, content = _event(file, checked_line(line), _checked_account(account, config))
-    found = run(_explain(config, event, content))
+    event, found = run(_explain(config, event, content, by_url=line is not None))
     verdicts = found.topics
     if view.json:
         print_json(
@@ -90,7 +90,7 @@ def explain(
     cells = [(*list(asdict(each).values())[:-1], "; ".join(each.why_not)) for each in found.receivers]
     print_table("Subscriptions of these topics", columns, cells, view)
     if event.line is None and not line:
-        say("The body names no line. Linq's request does, in its URL: give that line with --line.")
+        say(_why_no_line(event))
     if account is None and event.api is Dialect.V3 and any(topic.account for topic in config.topics):
         say("Linq's request names its account in its URL: give one of [[linq.accounts]] with --account.")
     if found.redis_error:
@@ -98,16 +98,26 @@ def explain(
         say(f"States and pull subscribers are not shown, {why}", fg="yellow")
 
 
-async def _explain(config: RelayConfig, event: Event, content: Content) -> Explanation:
+def _why_no_line(event: Event) -> str:
+    if (named := event.fields.line) is None:
+        return "The body names no line. Linq's request does, in its URL: give that line with --line."
+    of = f"the account {event.account}" if event.account else "the account without a name"
+    return f"The body names {named}, which is not known as a line of {of}: its secret does not prove that line."
+
+
+async def _explain(config: RelayConfig, event: Event, content: Content, *, by_url: bool) -> tuple[Event, Explanation]:
+    """Return the event with the line that it proves, and its explanation; with `by_url`, the URL names the line."""
     try:
         settings = load_settings()
     except SettingsError as error:
-        return by_rules(config, cli_principal(), event, content, redis_error="; ".join(map(str, error.problems)))
+        why = "; ".join(map(str, error.problems))
+        return event, by_rules(config, cli_principal(), event, content, redis_error=why)
     try:
         async with open_context(settings) as context:
-            return await explain_event(context, cli_principal(), event, content, is_exact=True)
+            event = event if by_url else await with_proved_line(context, event)
+            return event, await explain_event(context, cli_principal(), event, content, is_exact=True)
     except REDIS_ERRORS as error:
-        return by_rules(config, cli_principal(), event, content, redis_error=describe(error))
+        return event, by_rules(config, cli_principal(), event, content, redis_error=describe(error))
 
 
 def _checked_account(account: str | None, config: RelayConfig) -> str | None:

@@ -89,7 +89,7 @@ async def test_event_routed_by_its_url_is_not_called_unmatched() -> None:
         "billing": "yes",
     }
     said = await main_here("explain", sample("v3-reaction.added"))
-    assert f"only for {LINE}, and the body names no line" in said.out
+    assert f"only for {LINE}, and the event proves no line" in said.out
     assert "Linq's request does, in its URL: give that line with --line." in said.out
     assert "unknown" not in said.out
 
@@ -133,6 +133,21 @@ def test_the_account_of_the_url_is_given() -> None:
     assert "--account" not in invoke("explain", file, "--account", "sales").out
     wrong = invoke("explain", file, "--account", "sale")
     assert (wrong.code, 'no account "sale"; there are sales' in " ".join(wrong.err.split())) == (2, True), wrong.err
+
+
+@pytest.mark.usefixtures("lanes")
+async def test_line_of_another_account_is_not_proved_by_the_payload() -> None:
+    accounts = f'[[linq.accounts]]\nname = "sales"\nkey = "env:SALES_KEY"\nlines = ["{LINE}"]\n'
+    Path("relay.toml").write_text(RULES + accounts)
+    file = sample("v3-message.received")
+    of_sales = (await main_here("explain", file, "--account", "sales", "--json")).json
+    assert (of_sales["event"]["line"], of_sales["topics"]) == (LINE, ["support", "everything"])
+    of_the_other = (await main_here("explain", file, "--json")).json
+    assert (of_the_other["event"]["line"], of_the_other["topics"]) == (None, ["everything"])
+    said = " ".join((await main_here("explain", file)).out.split())
+    assert f"The body names {LINE}, which is not known as a line of the account without a name" in said
+    by_url = (await main_here("explain", file, "--line", LINE, "--json")).json
+    assert by_url["topics"] == ["support", "everything"]
 
 
 def test_reasons_and_the_filter_of_a_delivery_agree() -> None:

@@ -32,18 +32,17 @@ async def record_line_changes(
 ) -> None:
     """Record the changes that a batch tells; without effect, and without a command, if it tells none.
 
-    An event that the secret of one line verified tells nothing of another one.
+    An event tells only of the line that it is of: that of the secret which verified it, or one of its account.
     """
     telling = [
         (entry, event)
         for entry, event in zip(entries, events, strict=True)
         if isinstance(event, Event) and event.type in LINE_CHANGES
     ]
-    changes = [(entry, line_change_of(event, entry.body, entry.at_ms)) for entry, event in telling]
     found = [
         change._replace(account=entry.account)
-        for entry, change in changes
-        if change is not None and entry.line in {None, change.line}
+        for entry, event in telling
+        if (change := line_change_of(event, entry.body, entry.at_ms)) is not None and change.line == event.line
     ]
     if not found:
         return

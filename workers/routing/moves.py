@@ -52,4 +52,6 @@ def _via(entry: InboxEntry, event: Event) -> bytes:
         return b""
     if entry.line:
         return _BY_URL + entry.via
-    return (_BY_PAYLOAD if event.fields.line else _BY_CHAT if event.line else _UNPROVED) + entry.via
+    if not event.line:
+        return _UNPROVED + entry.via
+    return (_BY_PAYLOAD if event.fields.line == event.line else _BY_CHAT) + entry.via

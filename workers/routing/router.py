@@ -38,6 +38,7 @@ from relay.store.inbox.hand_over import MAX_EVENTS, handing_over
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, NotPrepared, Permit, compile_feeds, parts_of
 from relay.store.inbox.next_read import NextRead
 from relay.store.isolation import Isolation
+from relay.store.keyring.line_accounts import LineAccounts
 from relay.store.lanes.many.look import LanePlace
 from relay.store.lanes.many.prepare import mark_of, prepare_lanes
 from relay.store.lines.activity import Tally, count_lines
@@ -122,6 +123,7 @@ class Router:
         self._inbox = Inbox(redis, lifetime_ms(gap_window))
         self._indexed = INDEXED if gap_window else frozenset[str]()
         self._chats = ChatLines(redis, clock)
+        self._accounts = LineAccounts(redis)
         self._account_events = AccountEvents(redis)
         self._receivers: Receivers = {} if receivers is None else receivers
         self._rules = rules
@@ -149,6 +151,7 @@ class Router:
         self._drop()
         self._prepared = await self._prepare()
         await self._chats.begin()
+        await retry_until_redis_answers("reading lines", lambda: self._accounts.begin(self._prepared.loaded.config))
         if self._indexed:
             with suppress(*REDIS_ERRORS):  # at `maxmemory` it is refused, and a later drain begins it
                 await begin_index(self._redis, round(self._clock() * 1000))
@@ -234,9 +237,11 @@ class Router:
         began, entries = self._clock(), self._entries
         if self._rules.current is not self._prepared.loaded:
             self._prepared = await self._prepare()
-        prepared = self._prepared
-        events = await decode_batch(entries, self._chats, lease.token)
-        if account_events := account_events_in(entries, events, round(began * 1000)):
+        prepared, accounts = self._prepared, self._accounts
+        if accounts.is_due(prepared.loaded.config):
+            await accounts.read(prepared.loaded.config)
+        events = await decode_batch(entries, self._chats, lease.token, accounts.known)
+        if account_events := account_events_in(entries, events, round(began * 1000), accounts.known):
             noting = self._account_events.note(account_events, round(began * 1000))
             key = self._redis.key.linq_events
             await self._isolation.contain("account_events", key, noting, {key: "stream"})

@@ -168,7 +168,7 @@ def mismatches(topic: Topic, event: Event, content: Content) -> list[str]:
 
 def _line_mismatch(lines: Sequence[str], line: str | None) -> str:
     if line is None:
-        return f"only for {', '.join(lines)}, and the body names no line"
+        return f"only for {', '.join(lines)}, and the event proves no line"
     return f"line {line} is not one of {', '.join(lines)}"
 
 

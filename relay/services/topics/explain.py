@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 
 from relay.core.access.scopes import Scope
 from relay.core.config.topics import filtered_by, mismatches
+from relay.core.event import Dialect
 from relay.services.access import subscriptions_of
 from relay.services.deliveries import subscriptions
 from relay.services.topics import topics
 from relay.services.wording import counted
+from relay.store.keyring.line_accounts import LineAccounts, may_prove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,6 +81,15 @@ class Explanation:
     def matching(self) -> list[str]:
         """The topics that the event matches."""
         return [name for name, verdict in self.topics.items() if verdict.answer == YES]
+
+
+async def with_proved_line(context: Context, event: Event) -> Event:
+    """Return an event whose URL names no line: without that of its payload, if that is none of its account."""
+    if event.line is None or event.api is Dialect.V2:
+        return event
+    accounts = LineAccounts(context.redis)
+    await accounts.read(await context.config())
+    return event if may_prove(accounts.known, event.account, event.line) else event._replace(line=None)
 
 
 async def explain(

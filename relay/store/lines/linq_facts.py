@@ -134,6 +134,12 @@ async def read_facts(redis: Redis) -> dict[str, LinqFacts]:
     return {line: _facts(listed, told or _Told()) for line, (listed, told) in (await _read(redis)).items()}
 
 
+async def accounts_in_lists(redis: Redis) -> dict[str, str | None]:
+    """Return the account of each line that Linq lists."""
+    rows = await _read(redis)
+    return {line: listed.account for line, (listed, _) in rows.items() if listed and listed.missing < MISSING_LISTS}
+
+
 def _newer(told: _Told, change: LineChange) -> Collection[tuple[str, object]]:
     found: list[tuple[str, object]] = []
     for name, value, at in (

@@ -121,7 +121,7 @@ def test_all_mismatch_reasons_are_returned() -> None:
 
 def test_event_without_a_line_has_its_own_reason() -> None:
     reasons = mismatches(topic("t", lines=[LINE]), event(line=None), NOTHING)
-    assert reasons == [f"only for {LINE}, and the body names no line"]
+    assert reasons == [f"only for {LINE}, and the event proves no line"]
 
 
 def test_topic_lists_the_conditions_that_it_sets() -> None:
