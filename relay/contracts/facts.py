@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from relay.core.event import api_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from relay.core.event import Event
+    from relay.core.event import Dialect, Event
 
 FACTS = ("line", "chat", "message", "direction", "service")
 """Facts, in the order in which `Reading` has them."""
@@ -27,6 +29,11 @@ class Pair(NamedTuple):
     type: str
     version: str
     """A v3 `webhook_version` such as `2026-02-03`, or `v2`."""
+
+    @property
+    def api(self) -> Dialect:
+        """Webhook API of Linq that has payloads of this version."""
+        return api_of(self.version)
 
     def __str__(self) -> str:
         return f"{self.type} {self.version}"

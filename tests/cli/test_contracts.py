@@ -50,12 +50,12 @@ async def routed(redis: Redis, *bodies: bytes) -> None:
         await redis.xadd(KEYS.topic("support"), {**fields, "at": 1, "version": NEW, "body": body})
 
 
-async def learned(redis: Redis, events: int, *facts: str) -> None:
+async def learned(redis: Redis, events: int, *facts: str, version: str = NEW) -> None:
     """Count events with only these facts."""
     tally = Tally(events, {fact: events * (fact in facts) for fact in FACTS})
     tally.bodies[frozenset(facts)] = body_of(moved="chat" not in facts)
-    known = Known(frozenset({TYPE}), frozenset({NEW}))
-    await Contracts(redis).add({Pair(TYPE, NEW): tally}, known, round(time.time() * 1000))
+    known = Known(frozenset({TYPE}), frozenset({NEW, "v2"}))
+    await Contracts(redis).add({Pair(TYPE, version): tally}, known, round(time.time() * 1000))
 
 
 async def relay(*words: str) -> Said:
@@ -130,3 +130,25 @@ async def test_directory_without_usable_fixtures_is_refused(tmp_path: Path, cont
     said = await relay("fixtures", "check", str(tmp_path))
     assert said.code == 2
     assert str(tmp_path) in said.err.replace("\n", "")
+
+
+async def test_facts_of_either_api_are_told_apart(store: Redis) -> None:
+    await learned(store, 60, *FACTS)
+    await learned(store, 60, *FACTS, version="v2")
+    await learned(store, 20, "message", "direction", "service", version="v2")
+    versions = {
+        api: [each["version"] for each in (await relay("contracts", "list", *api, "--json")).json]
+        for api in ((), ("--api", "v3"), ("--api", "v2"))
+    }
+    assert versions == {(): [NEW, "v2"], ("--api", "v3"): [NEW], ("--api", "v2"): ["v2"]}
+    assert [(await relay("contracts", "list", "--api", api)).code for api in ("v3", "v2")] == [0, 1]
+    shown = (await relay("contracts", "show", TYPE, "--api", "v2", "--json")).json
+    assert [(each["version"], each["api"]) for each in shown] == [("v2", "v2")]
+    assert f"accept {TYPE} --api v2" in (await relay("contracts", "show", TYPE, "--api", "v2")).out
+    assert "0 changes" in (await relay("contracts", "accept", TYPE, "--api", "v3")).out
+    assert "2 changes" in (await relay("contracts", "accept", TYPE, "--api", "v2")).out
+    assert [(each.command, each.target) async for each in records(store)] == [
+        ("contracts accept", "message.received (v2)")
+    ]
+    with pytest.raises(NotFound, match="of Linq's v2 API"):
+        await relay("contracts", "show", "message.sent", "--api", "v2")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from relay.contracts.learning import Contract
     from relay.core.access.principal import Principal
+    from relay.core.event import Dialect
     from relay.services.context import Context
     from relay.store.contracts.contracts import Change
     from relay.store.contracts.record import Sample, Samples
@@ -38,6 +39,8 @@ class ContractState:
 
     type: str
     version: str
+    api: Dialect
+    """Webhook API of Linq that has this version."""
     first_ms: int
     """Unix milliseconds of its first event."""
     last_ms: int
@@ -59,56 +62,62 @@ class ContractDetails:
     """The differences between them."""
 
 
-async def list_contracts(context: Context, principal: Principal) -> list[ContractState]:
-    """Return what was learned, by type and version."""
+async def list_contracts(context: Context, principal: Principal, api: Dialect | None = None) -> list[ContractState]:
+    """Return what was learned, by type and version; with `api`, of one API of Linq."""
     principal.require_operator()
-    return [_state(contract) for contract in await Contracts(context.redis).all()]
+    return [_state(contract) for contract in await Contracts(context.redis).all() if api in {None, contract.pair.api}]
 
 
-async def get_contracts(context: Context, principal: Principal, event_type: str) -> list[ContractDetails]:
-    """Return what was learned of an event type, by version.
+async def get_contracts(
+    context: Context, principal: Principal, event_type: str, api: Dialect | None = None
+) -> list[ContractDetails]:
+    """Return what was learned of an event type, by version; with `api`, of one API of Linq.
 
     Raises:
         NotFound: there was no event of that type.
     """
     principal.require_operator()
     store = Contracts(context.redis)
-    found = [contract for contract in await store.all() if contract.pair.type == event_type]
-    if not found:
-        raise _never_seen(event_type)
+    found = await _of_type(store, event_type, api)
     samples = await store.samples(contract.pair for contract in found)
     return [_details(contract, samples[contract.pair]) for contract in found]
 
 
-async def accept_changes(context: Context, principal: Principal, event_type: str, why: str = "") -> Sequence[Change]:
-    """Accept the changes of an event type, in every version, as known; return them.
+async def accept_changes(
+    context: Context, principal: Principal, event_type: str, why: str = "", api: Dialect | None = None
+) -> Sequence[Change]:
+    """Accept the changes of an event type, in every version or those of one API, as known; return them.
 
     Raises:
         NotFound: there was no event of that type.
     """
     principal.require_operator(Scope.ADMIN)
     store = Contracts(context.redis)
-    found = [contract for contract in await store.all() if contract.pair.type == event_type]
-    if not found:
-        raise _never_seen(event_type)
+    found = await _of_type(store, event_type, api)
     count = sum(len(contract.changes) for contract in found)
     if not count:
         return []
-    await context.record(principal, "contracts accept", event_type, count, why)
-    return await store.accept(event_type)
+    target = event_type if api is None else f"{event_type} ({api})"
+    await context.record(principal, "contracts accept", target, count, why)
+    return await store.accept({contract.pair for contract in found})
 
 
-def _never_seen(event_type: str) -> NotFound:
-    return NotFound(
-        f'no event of the type "{event_type}" was seen',
-        hint=Hint("relay contracts list shows those that were", "GET /contracts lists those that were"),
-    )
+async def _of_type(store: Contracts, event_type: str, api: Dialect | None) -> list[Contract]:
+    found = [each for each in await store.all() if each.pair.type == event_type and api in {None, each.pair.api}]
+    if not found:
+        of_api = "" if api is None else f" of Linq's {api} API"
+        raise NotFound(
+            f'no event of the type "{event_type}"{of_api} was seen',
+            hint=Hint("relay contracts list shows those that were", "GET /contracts lists those that were"),
+        )
+    return found
 
 
 def _state(contract: Contract) -> ContractState:
     return ContractState(
         type=contract.pair.type,
         version=contract.pair.version,
+        api=contract.pair.api,
         first_ms=contract.first_ms,
         last_ms=contract.last_ms,
         events=contract.events,

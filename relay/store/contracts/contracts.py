@@ -26,7 +26,7 @@ from relay.store.contracts.record import (
 from relay.store.driver.client import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from redis.asyncio.client import Pipeline
 
@@ -83,14 +83,12 @@ class Contracts:
 
         return await self._in_transaction(change)
 
-    async def accept(self, event_type: str) -> list[Change]:
-        """Accept the changes of an event type in every version as known; return them."""
+    async def accept(self, pairs: Collection[Pair]) -> list[Change]:
+        """Accept the changes of event types in payload versions as known; return them."""
         key = self._redis.key
 
         async def change(pipe: Pipeline) -> list[Change]:
-            contracts = [
-                each for each in (await self._all(pipe)).values() if each.pair.type == event_type and each.changes
-            ]
+            contracts = [each for each in (await self._all(pipe)).values() if each.pair in pairs and each.changes]
             pipe_reads = [await ask(pipe.hget(key.contract_samples, changed_field(each.pair))) for each in contracts]
             pipe.multi()  # type: ignore[no-untyped-call]
             for contract, changed in zip(contracts, pipe_reads, strict=True):

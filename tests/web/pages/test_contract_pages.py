@@ -35,3 +35,16 @@ async def test_a_lost_fact_is_shown_and_accepted(redis: Redis) -> None:
     assert [(each.command, each.target, each.why) async for each in records(redis)][:1] == [
         ("contracts accept", "message.received", "both are read")
     ]
+
+
+async def test_contracts_of_one_api_are_listed(redis: Redis) -> None:
+    await learned(redis, 60, *FACTS)
+    async with site_of(redis) as site, site.browser(await site.token()) as browser:
+        assert "Both APIs" not in (await browser.get("/contracts")).words
+        await learned(redis, 60, *FACTS, version="v2")
+        row_of = {"v3": "message.received 2026-02-03", "v2": "message.received v2"}
+        both = (await browser.get("/contracts?api=v1")).words
+        assert ("Both APIs · v2 · v3" in both, *(row in both for row in row_of.values())) == (True, True, True)
+        for api, other in (("v3", "v2"), ("v2", "v3")):
+            listed = (await browser.get(f"/contracts?api={api}")).words
+            assert (row_of[api] in listed, row_of[other] in listed) == (True, False)

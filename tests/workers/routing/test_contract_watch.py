@@ -83,7 +83,7 @@ async def test_message_that_yields_no_chat_any_more_is_alarmed(redis: Redis) -> 
     assert LINE not in json.dumps([samples.usual.payload, samples.changed.payload])
     assert not await watched(redis, [event_of(moved=True) for _ in range(100)])  # told once
 
-    assert len(await Contracts(redis).accept(RECEIVED.type)) == 2
+    assert len(await Contracts(redis).accept({RECEIVED})) == 2
     assert not await Contracts(redis).changes()
     assert not await watched(redis, [event_of(moved=True) for _ in range(1000)])
 

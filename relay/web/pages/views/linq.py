@@ -78,10 +78,12 @@ async def change_quarantined(page: Page) -> web.StreamResponse:
 
 
 async def list_contracts(page: Page) -> web.StreamResponse:
-    """List event types and payload versions, those that have changed first."""
+    """List event types and payload versions, of both APIs or of one, those that have changed first."""
     found = await contracts.list_contracts(page.context, page.principal)
-    found.sort(key=lambda state: not state.changes)
-    return page.show("contracts.html", contracts=found, facts=FACTS)
+    apis, wanted = sorted({state.api for state in found}), fields.text(page.query, "api")
+    shown = [state for state in found if wanted not in apis or state.api == wanted]
+    shown.sort(key=lambda state: not state.changes)
+    return page.show("contracts.html", contracts=shown, facts=FACTS, apis=apis if len(apis) > 1 else (), api=wanted)
 
 
 async def show_contract(page: Page) -> web.StreamResponse:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from relay.core.access.scopes import Scope
+from relay.core.event import Dialect
 from relay.services.operators import contracts
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Reason, part_of
 from relay.web.api.operation import Call, Tag, operation
@@ -26,6 +27,20 @@ class TypePath(Input):
     type: Annotated[str, Field(min_length=1, max_length=256, examples=["message.received"])]
 
 
+class OfApi(Input):
+    """The webhook API of Linq that is asked for."""
+
+    api: Dialect | None = None
+    """Only payloads of `v3`, or of `v2`; absent: of both."""
+
+
+class ContractsQuery(Paging):
+    """The contracts that are asked for."""
+
+    api: Dialect | None = None
+    """Only payloads of `v3`, or of `v2`; absent: of both."""
+
+
 class ContractChange(Output):
     """A change that no operator has accepted."""
 
@@ -42,6 +57,8 @@ class Contract(Output):
     """The event type."""
     version: str
     """The form of the payload: `2026-02-03`, `2025-01-01`, or `v2`."""
+    api: Dialect
+    """The webhook API of Linq that has it: `v3` or `v2`."""
     first_event: Moment = Field(validation_alias="first_ms")
     """When its first event came."""
     last_event: Moment = Field(validation_alias="last_ms")
@@ -82,29 +99,31 @@ class AcceptedChanges(Output):
 
 
 @operation("GET", "/contracts", tag=TAG, scope=Scope.READ, operators_only=True)
-async def list_contracts(call: Call, query: Paging) -> Page[Contract]:
+async def list_contracts(call: Call, query: ContractsQuery) -> Page[Contract]:
     """List what was learned of each event type and payload version."""
-    found = await contracts.list_contracts(call.context, call.principal)
+    found = await contracts.list_contracts(call.context, call.principal, query.api)
     return part_of(found, query, Contract, lambda state: f"{state.type} {state.version}")
 
 
 @operation("GET", "/contracts/{type}", tag=TAG, scope=Scope.READ, operators_only=True)
-async def get_contract(call: Call, path: TypePath) -> list[ContractInFull]:
+async def get_contract(call: Call, path: TypePath, query: OfApi) -> list[ContractInFull]:
     """Get what was learned of an event type in each payload version, with redacted samples."""
-    return [_in_full(each) for each in await contracts.get_contracts(call.context, call.principal, path.type)]
+    found = await contracts.get_contracts(call.context, call.principal, path.type, query.api)
+    return [_in_full(each) for each in found]
 
 
 @operation("POST", "/contracts/{type}/accept", tag=TAG, scope=Scope.ADMIN, operators_only=True)
-async def accept_contract(call: Call, path: TypePath, body: Reason) -> AcceptedChanges:
+async def accept_contract(call: Call, path: TypePath, query: OfApi, body: Reason) -> AcceptedChanges:
     """Accept the changes of an event type as known; what was lost is learned anew."""
-    return AcceptedChanges(
-        accepted=len(await contracts.accept_changes(call.context, call.principal, path.type, body.why))
-    )
+    accepted = await contracts.accept_changes(call.context, call.principal, path.type, body.why, query.api)
+    return AcceptedChanges(accepted=len(accepted))
 
 
 def _in_full(details: ContractDetails) -> ContractInFull:
     state = details.state
-    fields = {name: getattr(state, name) for name in ("type", "version", "first_ms", "last_ms", "events", "facts")}
+    fields = {
+        name: getattr(state, name) for name in ("type", "version", "api", "first_ms", "last_ms", "events", "facts")
+    }
     samples = {"usual": _sample(details.usual), "changed": _sample(details.changed)}
     changes = [ContractChange.model_validate(change) for change in state.changes]
     return ContractInFull.model_validate(
