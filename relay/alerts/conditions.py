@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from relay.alerts.samples import Facts
-    from relay.core.config.alerts import AboveAge, AboveShare, Alerts, ConditionName, Quiet, Within
+    from relay.core.config.alerts import AboveAge, AboveCount, AboveShare, Alerts, ConditionName, Quiet, Within
 
     Find = Callable[[Facts, Any], Iterator["Found"]]
 
@@ -168,6 +168,20 @@ def _linq_drift(facts: Facts, limit: AboveAge) -> Iterator[Found]:
     return (found for found in drift(facts, limit) if found.labels["kind"] not in _HARMLESS_DRIFT)
 
 
+def _messages_missing(facts: Facts, limit: AboveCount) -> Iterator[Found]:
+    for sample in facts.of("relay_gap_messages_missing"):
+        if sample.value > limit.above:
+            of = f" of the account {sample.labels['account']}" if sample.labels.get("account") else ""
+            yield Found(sample.labels, sample.value, f"{sample.value:.0f} messages{of} at Linq never came")
+
+
+def _outage_not_backfilled(facts: Facts, limit: AboveAge) -> Iterator[Found]:
+    ended = facts.value("relay_outage_not_backfilled_timestamp_seconds")
+    if ended is not None and limit.above < facts.now - ended < 3 * DAY:
+        age = facts.now - ended
+        yield Found({}, age, f"what an outage lost is not put back, {format_duration(age)} after its end")
+
+
 def _contract_changed(facts: Facts, _: object) -> Iterator[Found]:
     for sample in facts.of("relay_contract_changed"):
         if not sample.value:
@@ -262,6 +276,8 @@ CONDITIONS: tuple[Condition, ...] = (
         "line_released", "warning", _equal("relay_line_released", 1, "Linq took the line {line} from the account")
     ),
     Condition("linq_drift", "warning", _linq_drift),
+    Condition("messages_missing", "warning", _messages_missing),
+    Condition("outage_not_backfilled", "warning", _outage_not_backfilled),
     Condition("contract_changed", "warning", _contract_changed),
     Condition(
         "quarantine_not_empty", "warning", _above("relay_quarantine_entries", "webhooks in the quarantine: {value}")

@@ -12,25 +12,24 @@ import typer
 from relay.cli.bootstrap_ownership import AccountOption, known_account
 from relay.cli.command import command, commands
 from relay.cli.filters import checked_line, parsed_past_time
+from relay.cli.gaps_view import Shown, beginning, print_walk, print_walks
 from relay.cli.operator import WhyOption, record
-from relay.cli.output import View, counted, print_json, print_table, say
+from relay.cli.output import View, counted, say
 from relay.cli.progress import progress
 from relay.config.file import read_config
 from relay.config.linq_accounts import accounts_of, key_and_rules
 from relay.config.load import load_settings
-from relay.gaps.run import Asked, is_same_walk, open_gap_finder
+from relay.gaps.run import Asked, is_same_walk, open_gap_finder, settle_outage
 from relay.linq.api.history import RATE
 from relay.linq.api.v3 import open_linq
 from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.rules.current import Rules
 from relay.store.gaps.outages import SETTLED_AFTER
-from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState, summary
+from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from rich.progress import Progress
 
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
@@ -110,25 +109,38 @@ def backfill(
         raise typer.BadParameter("without a terminal, --yes is needed to confirm the backfill", param_hint="--yes")
     settings = load_settings()
     jobs = _jobs(settings, _Job(_asked(Mode.FILL, line, since, until), rate, restart, account))
-    walks = [walk for job in jobs if (walk := _backfill(settings, job, why, view, ask=not yes))]
+    walks = [_backfill(settings, job, why, view, ask=not yes) for job in jobs]
+    _settle(settings, view)
     if view.json:
-        _print_json(walks)
+        print_walks(walks)
 
 
-def _backfill(settings: Settings, job: _Job, why: str, view: View, *, ask: bool) -> Walk | None:
-    """Put back what an account lacks, and show it; return None if there is nothing."""
+def _settle(settings: Settings, view: View) -> None:
+    """Forget an outage of which nothing is left, so that no alert tells of it any more."""
+    accounts = accounts_of(settings, read_config(settings.relay_config))
+
+    async def settle() -> bool:
+        async with open_store(settings) as redis:
+            return await settle_outage(redis, accounts)
+
+    if run(settle()) and not view.json:
+        say("Nothing is left of the last outage.")
+
+
+def _backfill(settings: Settings, job: _Job, why: str, view: View, *, ask: bool) -> Walk:
+    """Put back what an account lacks, and show it."""
     only = None
     if ask and (job.restart or run(_unfinished(settings, job)) is None):
         plan = run(_look(settings, job._replace(asked=dataclasses.replace(job.asked, mode=Mode.LOOK)), view))
-        _print(plan, view)
+        print_walk(plan, view)
         if plan.missing == plan.untaken:
-            return None
+            return plan
         typer.confirm(f"Put {counted(plan.missing - plan.untaken, 'message')} back?", abort=True)
-        asked = Asked(Mode.FILL, plan.since_ms, plan.until_ms, tuple(plan.lines))
+        asked = dataclasses.replace(job.asked, mode=Mode.FILL, since_ms=plan.since_ms, until_ms=plan.until_ms)
         job, only = job._replace(asked=asked, restart=True), plan.chats_with_gaps
     walk = run(_fill(settings, job, only, why, view))
     if not view.json:
-        _print(walk, view)
+        print_walk(walk, view)
         say(f"{counted(walk.put, 'message')} put back.")
     return walk
 
@@ -138,9 +150,10 @@ def _show_gaps(job: _Job, view: View) -> None:
     for each in _jobs(settings, job):
         walks.append(walk := run(_look(settings, each, view)))
         if not view.json:
-            _print(walk, view)
+            print_walk(walk, view)
+    _settle(settings, view)
     if view.json:
-        _print_json(walks)
+        print_walks(walks)
     elif any(walk.missing > walk.untaken for walk in walks):
         say("Put them back with: relay backfill")
 
@@ -196,11 +209,6 @@ async def _account_with(settings: Settings, config: RelayConfig, line: str) -> s
     raise typer.BadParameter(f"{line} is a line of none of the accounts", param_hint="--line")
 
 
-def _print_json(walks: Sequence[Walk]) -> None:
-    """Print the summary of a walk; a list of them if there are several accounts."""
-    print_json(summary(walks[0]) if len(walks) == 1 else [summary(walk) for walk in walks])
-
-
 def _asked(mode: Mode, line: str | None, since: str | None, until: str | None) -> Asked:
     begin, end = parsed_past_time(since, "--since"), parsed_past_time(until, "--until")
     if begin is not None and end is not None and begin >= end:
@@ -238,56 +246,12 @@ async def _run(settings: Settings, redis: Redis, job: _Job, only: dict[str, str]
     async with open_gap_finder(settings, redis, config, time.time, job.rate, account=job.account) as finder:
         walk, resume = await _walk_of(finder, job)
         if not view.json:
-            say(_beginning(walk, view, resume=resume))
+            say(beginning(walk, view, resume=resume))
         with progress() as bar:
-            shown = _Shown(bar)
+            shown = Shown(bar)
             return await finder.run(walk, shown.update, only, resume=resume)
 
 
 async def _walk_of(finder: GapFinder, job: _Job) -> tuple[Walk, bool]:
     found = None if job.restart else await finder.unfinished(job.asked)
     return (await finder.new(job.asked), False) if found is None else (found, True)
-
-
-class _Shown:
-    """The progress of a walk on a terminal."""
-
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._task = bar.add_task("reading chats", total=None)
-
-    def update(self, walk: Walk) -> None:
-        """Show what was read and found so far."""
-        put = f", {walk.put:,} put back" if walk.mode is Mode.FILL else ""
-        text = f"{walk.chats:,} chats, {walk.messages:,} messages, {walk.missing:,} missing{put}"
-        self._bar.update(self._task, description=text)
-
-
-def _beginning(walk: Walk, view: View, *, resume: bool) -> str:
-    span = f"{view.time(walk.since_ms)} to {view.time(walk.until_ms)}"
-    if resume:
-        return f"Resuming the run of {view.time(walk.started_ms)}: {span}; {counted(walk.chats, 'chat')} done."
-    late = "" if walk.asked_since_ms is None else " (earlier messages are not remembered)"
-    of = f" of account {walk.account}" if walk.account else ""
-    return f"Messages from {span}{late}, {counted(len(walk.lines), 'line')}{of}."
-
-
-def _print(walk: Walk, view: View) -> None:
-    """Print the findings of a walk for people."""
-    rows = [
-        (line, each.chats, each.messages, each.missing, view.time(each.first_ms), view.time(each.last_ms))
-        for line, each in sorted(walk.findings.items())
-    ]
-    title = f"Messages at Linq, account {walk.account}" if walk.account else "Messages at Linq"
-    print_table(title, ("line", "chats", "messages", "missing", "from", "to"), rows, view)
-    found, chats = f"{walk.missing:,} of {counted(walk.messages, 'message')}", len(walk.chats_with_gaps)
-    say(f"{found} missing, in {counted(chats, 'chat')}; {counted(walk.calls, 'call')} to Linq.")
-    if walk.untaken:
-        say(f"{walk.untaken:,} of them are for no topic that takes history; they stay where they are.")
-    if walk.before or walk.meanwhile:
-        say(f"{walk.before:,} had been put back before, {walk.meanwhile:,} came meanwhile.")
-    if walk.unreadable:
-        what = counted(walk.unreadable, "missing message")
-        say(f"{what} cannot be put back: what Linq tells of them is no message (gaps.unreadable in the log).")
-    if walk.gone:
-        say(f"{counted(walk.gone, 'chat')} listed by Linq no longer exist.")

@@ -17,7 +17,7 @@ from relay.core.timestamps import utc_text
 from relay.gaps.walk import Walker
 from relay.linq.api.history import RATE, open_linq_history
 from relay.store.gaps.message_index import MessageIndex
-from relay.store.gaps.outages import SETTLED_AFTER
+from relay.store.gaps.outages import SETTLED_AFTER, forget_outage, pending_outage
 from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.history import LinqHistory
     from relay.store.driver.client import Redis
+    from relay.store.gaps.outages import Outage
 
 
 class NothingToCompare(RelayError):
@@ -101,6 +102,7 @@ class GapFinder:
             lines,
             now_ms,
             account=self.account,
+            all_lines=not asked.lines,
             asked_since_ms=asked_since,
         )
 
@@ -149,6 +151,27 @@ def is_same_walk(walk: Walk, asked: Asked) -> bool:
         and asked.until_ms in {None, walk.until_ms}
         and (not asked.lines or sorted(asked.lines) == sorted(walk.lines))
     )
+
+
+async def settle_outage(redis: Redis, accounts: Sequence[str | None]) -> bool:
+    """Forget the outage that waits for a backfill if the last walks of all accounts leave nothing of it.
+
+    Returns True if there was one, and nothing is left.
+    """
+    if (outage := await pending_outage(redis)) is None:
+        return False
+    walks = [await WalkRecord(redis, account).read() for account in accounts]
+    is_settled = all(walk is not None and leaves_nothing(walk, outage) for walk in walks)
+    if is_settled:
+        await forget_outage(redis)
+    return is_settled
+
+
+def leaves_nothing(walk: Walk, outage: Outage) -> bool:
+    """Return True if a walk was through all messages of an outage, and none that a topic takes is missing any more."""
+    since_ms = walk.since_ms if walk.asked_since_ms is None else walk.asked_since_ms
+    spans = walk.all_lines and since_ms <= outage.from_ms and walk.until_ms >= outage.to_ms
+    return spans and walk.state is WalkState.DONE and not walk.left
 
 
 @asynccontextmanager

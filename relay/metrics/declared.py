@@ -10,6 +10,7 @@ from relay.metrics.metric import Kind, Metric, Source
 
 _SUBSCRIPTION = ("subscription", "topic")
 _GROUP = ("topic", "group")
+_RUN = ("run", "account")
 _LINE = ("line", "account")
 """`account` only for a line of `[[linq.accounts]]`."""
 
@@ -217,12 +218,8 @@ PULL_GROUP_IDLE = Metric(
     "Time since any consumer of the group asked for events; absent if it never had a consumer",
     _GROUP,
 )
-
 PULL_GROUP_DEAD_LETTERS = Metric(
-    "relay_pull_group_dead_letters",
-    Source.REDIS,
-    "Dead letters that were neither replayed nor dropped, also of a group that is deleted",
-    _GROUP,
+    "relay_pull_group_dead_letters", Source.REDIS, "Its kept dead letters, also of a group that is deleted", _GROUP
 )
 
 LINE_LAST_EVENT = Metric(
@@ -257,6 +254,24 @@ LINQ_DRIFT = Metric(
 LINQ_LAST_CHECK = Metric(
     "relay_linq_last_check_timestamp_seconds", Source.REDIS, "Time of that check, Unix time", ("api",)
 )
+BACKFILLED_EVENTS = Metric(
+    "relay_backfilled_events_total", Source.REDIS, "Messages that were put back; Redis counts them", kind=Kind.COUNTER
+)
+GAP_RUNS = Metric(
+    "relay_gap_runs_total", Source.REDIS, "Runs that ended; Redis counts them", ("run", "end"), Kind.COUNTER
+)
+GAP_LAST_RUN = Metric(
+    "relay_gap_last_run_timestamp_seconds", Source.REDIS, "Time of the last run's last progress, Unix time", _RUN
+)
+GAP_LAST_RUN_FAILED = Metric(
+    "relay_gap_last_run_failed", Source.REDIS, "1 if it failed, or has made no progress for 15 minutes", _RUN
+)
+GAP_MESSAGES_MISSING = Metric(
+    "relay_gap_messages_missing", Source.REDIS, "Messages for a topic that it found missing and left", ("account",)
+)
+OUTAGE_NOT_BACKFILLED = Metric(
+    "relay_outage_not_backfilled_timestamp_seconds", Source.REDIS, "End of an outage that no run settled, Unix time"
+)
 CONTRACT_CHANGED = Metric(
     "relay_contract_changed",
     Source.REDIS,
@@ -270,9 +285,7 @@ LEDGER_IMBALANCE = Metric(
     ("subscription",),
 )
 LEDGER_EVENTS_IMBALANCE = Metric(
-    "relay_ledger_events_imbalance",
-    Source.REDIS,
-    "Accepted events that the ledger cannot account for before they reach a topic; 0 if it balances",
+    "relay_ledger_events_imbalance", Source.REDIS, "The same of accepted events before they reach a topic"
 )
 LAST_SWEEP = Metric(
     "relay_last_sweep_timestamp_seconds",

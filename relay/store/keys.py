@@ -54,7 +54,8 @@ Replays of a topic's history (`topics.replays`)
 Messages and gaps (`store.gaps`)
     relay:messages:<hour>       string    keys of the messages whose events were routed in an hour, eight bytes each;
                                           for RELAY_GAP_WINDOW and two hours
-    relay:gaps                  hash      the beginning of the message index, when an ingress last answered, outages
+    relay:gaps                  hash      the beginning of the message index, when an ingress last answered, outages,
+                                          the number of walks by purpose and end
     relay:gaps:backfilled       hash      messages that were backfilled, and their topics: the event that Linq may still
                                           send goes only to others; RELAY_GAP_WINDOW, at most a million
     relay:gaps:walk             hash      the last walk through Linq's chats: its span, its progress, its findings

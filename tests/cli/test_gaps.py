@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.store.driver.client import ask
 from relay.store.gaps.message_index import begin_index
+from relay.store.gaps.outages import pending_outage
 from relay.store.gaps.walk_record import Mode, Walk, WalkRecord, WalkState
 from tests.cli.running import main_here, relay_process
 from tests.gaps.stage import HOUR_MS, RULES, Stage, messages_in, stage_of
@@ -54,8 +56,15 @@ async def test_gaps_are_shown_and_put_back(stage: Stage) -> None:
 
     planned = await main_here("backfill", *SPAN, "--rate", "1000", "--dry-run")
     assert "24 of 30 messages missing" in planned.out
+    now = round(time.time() * 1000)
+    await ask(
+        stage.redis.hset(KEYS.gaps, mapping={"outage_from": str(now - 1_800_000), "outage_to": str(now - 60_000)})
+    )
+    assert "Nothing is left" not in (await main_here("gaps", *SPAN, "--rate", "1000")).out
     filled = await main_here("backfill", *SPAN, "--rate", "1000", "--yes", "--why", "outage")
     assert "24 messages put back." in filled.out
+    assert "Nothing is left of the last outage." in filled.out
+    assert await pending_outage(stage.redis) is None
     assert messages_in(await stage.routed()) == sorted(scenario.message_id for _, scenario in made)
     audit = await main_here("audit", "--json")
     assert "backfill" in audit.out

@@ -231,6 +231,27 @@ CASES = (
         shown="2",
     ),
     Case(
+        "RelayMessagesMissing",
+        fires={'relay_gap_messages_missing{account="sales",instance="a"}': "0x20 3x70"},
+        quiet={'relay_gap_messages_missing{account="sales",instance="a"}': "0x40 3x50"},
+        labels={"account": "sales"},
+        shown="3",
+        minute=90,
+    ),
+    Case(
+        "RelayOutageNotBackfilled",
+        fires={'relay_outage_not_backfilled_timestamp_seconds{instance="a"}': "-9000x30"},
+        quiet={'relay_outage_not_backfilled_timestamp_seconds{instance="a"}': "-5000x30"},
+        shown="3h 0m 0s",
+    ),
+    Case(
+        "RelayOutageNotBackfilled",
+        fires={'relay_outage_not_backfilled_timestamp_seconds{instance="a"}': "-200000x30"},
+        quiet={'relay_outage_not_backfilled_timestamp_seconds{instance="a"}': "-300000x30"},  # it is given up
+        shown="2d 8h 3m 20s",
+        variant="-old",
+    ),
+    Case(
         "RelayContractChanged",
         fires={_CHANGED % "lost_chat": "0x20 1x10"},
         quiet={_CHANGED % "lost_chat": "1x10 0x20"},

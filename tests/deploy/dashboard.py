@@ -268,6 +268,25 @@ def _lines() -> Sequence[Panel]:
                 for problem in ("silent", "flagged", "released")
             ),
         ),
+        lines_of(
+            "Messages that never came, and put back",
+            (largest("relay_gap_messages_missing", HERE, "account"), "missing {{account}}"),
+            (largest("relay_backfilled_events_total", HERE), "put back so far"),
+        ),
+        lines_of(
+            "Runs of relay gaps and relay backfill",
+            (largest("relay_gap_runs_total", HERE, "run", "end"), "{{run}} {{end}}"),
+            (largest("relay_gap_last_run_failed", HERE, "run", "account"), "{{run}} {{account}} failed now"),
+        ),
+        lines_of(
+            "Time since the last run, since an outage that is not backfilled",
+            (
+                f"time() - {largest('relay_gap_last_run_timestamp_seconds', HERE, 'run', 'account')}",
+                "{{run}} {{account}}",
+            ),
+            (f"time() - {largest('relay_outage_not_backfilled_timestamp_seconds', HERE)}", "outage"),
+            unit="s",
+        ),
         lines_of("Differences at Linq", (largest("relay_linq_drift", HERE, "api", "kind"), "{{api}} {{kind}}")),
         lines_of(
             "Time since the last check at Linq",

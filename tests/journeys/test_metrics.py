@@ -44,6 +44,8 @@ NOT_THERE = {
     "relay_topic_where_failed_total",
     *("relay_line_events_usual_day", "relay_line_last_outbound_timestamp_seconds", "relay_line_opt_outs"),
     *("relay_line_flagged", "relay_line_released"),  # as Linq's list tells, by that check, too
+    *("relay_gap_last_run_timestamp_seconds", "relay_gap_last_run_failed", "relay_gap_messages_missing"),
+    "relay_outage_not_backfilled_timestamp_seconds",
     "relay_linq_drift",  # the first check comes after five minutes
     "relay_linq_last_check_timestamp_seconds",
 }

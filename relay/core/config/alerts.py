@@ -32,6 +32,8 @@ ConditionName = Literal[
     "line_flagged",
     "line_released",
     "linq_drift",
+    "messages_missing",
+    "outage_not_backfilled",
     "contract_changed",
     "quarantine_not_empty",
     "redis_memory_high",
@@ -155,6 +157,10 @@ class Alerts(EndpointTable):
     """Linq took a line from the account: for a day, and for as long as relay.toml or a secret still has it."""
     linq_drift: AboveCount = _count(0, "15m")
     """Differences at Linq that the check finds again and again (missing, changed, inactive, extra)."""
+    messages_missing: AboveCount = _count(0, "1h")
+    """Messages that the last `relay gaps` or backfill found missing, and that were not put back."""
+    outage_not_backfilled: AboveAge = _age("2h", "5m")
+    """Time since the end of an outage of which messages may be missing, for three days."""
     contract_changed: Lasting = _lasting("1m")
     """An event type yields a fact no more, or is new, or has a new payload version."""
     quarantine_not_empty: AboveCount = _count(0, "5m")

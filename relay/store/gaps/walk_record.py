@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LIFE = 86400  # seconds after the last save
 _PART = 1000
+RUNS = "runs:{mode}:{state}"
+"""Field of `relay:gaps` with the number of walks that ended like this."""
 
 
 class Mode(StrEnum):
@@ -67,6 +69,8 @@ class Walk:
     started_ms: int
     account: str | None = None
     """The account of `[[linq.accounts]]`."""
+    all_lines: bool = True
+    """False if some lines were asked for, not all that are registered."""
     state: WalkState = WalkState.WALKING
     at_ms: int = 0
     """Time of the last save."""
@@ -97,6 +101,11 @@ class Walk:
     def untaken(self) -> int:
         """Number of missing messages that no topic takes as history."""
         return sum(each.untaken for each in self.findings.values())
+
+    @property
+    def left(self) -> int:
+        """Number of messages that a topic takes, and that were neither put back nor came since."""
+        return max(self.missing - self.untaken - self.put - self.before - self.meanwhile, 0)
 
     @property
     def messages(self) -> int:
@@ -164,6 +173,8 @@ class WalkRecord:
                 pipe.expire(self._done, _LIFE)
             if walk.state is WalkState.DONE:
                 pipe.unlink(self._done)
+            if walk.state is not WalkState.WALKING:
+                pipe.hincrby(self._redis.key.gaps, RUNS.format(mode=walk.mode, state=walk.state), 1)
             await pipe.execute()
         return True
 

@@ -9,6 +9,7 @@ from relay.store.contracts.contracts import Contracts
 from relay.store.driver.client import ask
 from relay.store.driver.streams import order_of
 from relay.store.ledger.ledger import Ledger
+from relay.store.state.gaps import gap_samples
 from relay.store.state.lines import line_samples, read_lines
 from relay.store.state.sample import Sample
 from relay.store.state.subscriptions import subscription_samples
@@ -35,6 +36,7 @@ async def read_state(
     now_ms = int(seconds) * 1000 + int(microseconds) // 1000
     yield [sample async for sample in _of_events(redis, now_ms)]
     yield [sample async for sample in _of_lines(redis, config, now_ms)]
+    yield [sample async for sample in gap_samples(redis, config, now_ms)]
     yield [Sample(declared.CONTRACT_CHANGED, 1, (*pair, what)) for pair, what, _ in await Contracts(redis).changes()]
     yield [sample async for sample in topic_samples(redis, config, now_ms, count_timeout)]
     yield [sample async for sample in subscription_samples(redis, config, now_ms, count_timeout)]
