@@ -27,8 +27,6 @@ class Language:
     tool: str
     suffix: str
     """Suffix of its source files."""
-    comment: str
-    """Start of a line that is a comment."""
     driver: str
     build: tuple[str, ...]
     """Command that is run once in a folder with the sample and the driver."""
@@ -67,7 +65,6 @@ NODE = Language(
     name="node",
     tool="node",
     suffix=".mjs",
-    comment="//",
     driver="driver.mjs",
     build=("npm", "ci", "--no-audit", "--no-fund", "--silent"),
     run=("node", "driver.mjs"),
@@ -76,7 +73,6 @@ GO = Language(
     name="go",
     tool="go",
     suffix=".go",
-    comment="//",
     driver="driver.go",
     build=("go", "build", "-o", "member", "."),
     run=("./member",),

@@ -1,4 +1,4 @@
-// The events that a member reads or takes over, and the place up to which the group has handled them.
+// The events that a member reads, or takes over.
 package main
 
 import (
@@ -55,16 +55,4 @@ func isHeldOverHTTP(row redis.XPendingExt) bool {
 	var timeout int64
 	fmt.Sscanf(row.Consumer, "relay:http:%d:", &timeout)
 	return row.Idle.Milliseconds() < timeout
-}
-
-func (g *group) query(from, to string, count int64, idle time.Duration) *redis.XPendingExtArgs {
-	query := redis.XPendingExtArgs{Stream: g.stream, Group: g.name, Start: from, End: to, Count: count}
-	query.Idle = idle
-	return &query
-}
-
-func (g *group) claim(idle time.Duration, ids ...string) *redis.XClaimArgs {
-	own := redis.XClaimArgs{Stream: g.stream, Group: g.name, Consumer: g.member, MinIdle: idle}
-	own.Messages = ids
-	return &own
 }

@@ -1,4 +1,4 @@
-// Joining a group, and handing events back to it.
+// A member of a group, and how it joins.
 package main
 
 import (
@@ -6,12 +6,22 @@ import (
 	"log"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-const returned = "relay:returned"            // the consumer that has what members handed back,
-const longIdle = 10 * 365 * 24 * 3600 * 1000 // as if it were idle for ten years (in ms)
+type group struct {
+	*redis.Client
+	topic, name, member, stream, places, dead string
+
+	claimAfter    time.Duration
+	maxDeliveries int64
+	unbegun       []string // ids of the events that were read, and wait
+	current       string   // id of the event that is being handled
+	savedAt       time.Time
+	told          int64 // events that were trimmed when tellMissed last said so
+}
 
 // join makes the group of a topic that the relay has: where it was lost, or a new one at start.
 func (g *group) join(start string) error {
@@ -33,31 +43,4 @@ func (g *group) join(start string) error {
 		return err
 	}
 	return g.handBack() // what a connection that was lost, or a killed process of this name, had
-}
-
-// handBack gives all but the current event to the member that asks next. What was not begun does not count.
-func (g *group) handBack() error {
-	query := redis.XPendingExtArgs{Stream: g.stream, Group: g.name, Start: "-", End: "+", Count: 100}
-	query.Consumer = g.member
-	rows, err := g.XPendingExt(always, &query).Result()
-	rows = slices.DeleteFunc(rows, func(row redis.XPendingExt) bool { return row.ID == g.current })
-	if err != nil {
-		return err
-	} else if len(rows) == 0 {
-		g.unbegun = nil
-		return g.savePlace()
-	}
-	for _, row := range rows {
-		if slices.Contains(g.unbegun, row.ID) {
-			row.RetryCount--
-		}
-		claim := []any{"XCLAIM", g.stream, g.name, returned, 0, row.ID, "IDLE", longIdle, "JUSTID"}
-		moved, err := g.Do(always, append(claim, "RETRYCOUNT", row.RetryCount)...).Slice()
-		if err != nil {
-			return err
-		} else if len(moved) == 0 {
-			log.Printf("%s was trimmed before it was handled", row.ID)
-		}
-	}
-	return g.handBack()
 }

@@ -8,26 +8,12 @@ import (
 	"regexp"
 	"syscall"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 var always = context.Background() // for commands: a signal to stop interrupts none
 
 // fatal is the text of errors that end the process; all others of Redis are waited out.
 var fatal = regexp.MustCompile("WRONGPASS|NOAUTH|NOPERM|WRONGTYPE|no topic")
-
-type group struct {
-	*redis.Client
-	topic, name, member, stream, places, dead string
-
-	claimAfter    time.Duration
-	maxDeliveries int64
-	unbegun       []string // ids of the events that were read, and wait
-	current       string   // id of the event that is being handled
-	savedAt       time.Time
-	told          int64 // events that were trimmed when tellMissed last said so
-}
 
 func (g *group) consume(start string) error {
 	ctx, release := signal.NotifyContext(always, syscall.SIGTERM, syscall.SIGINT)

@@ -4,18 +4,17 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createClient } from "redis";
+import { deliverer } from "./deliver.mjs";
 import { groupOf } from "./group.mjs";
+
+export { Rejected } from "./deliver.mjs";
 
 const { REDIS_URL: url, TOPIC: topic, GROUP: name, START: start = "0", ...env } = process.env;
 const member = env.MEMBER || `${hostname()}-${process.pid}`; // no two processes may share it
 const claimAfter = 1000 * Number(env.CLAIM_AFTER || 60); // a dead member's events come to the others after it
-const beatEvery = Math.min(claimAfter, 60_000) / 3; // over HTTP, what is silent for a minute is taken
 const maxDeliveries = Number(env.MAX_DELIVERIES || 10) || Infinity;
 // Errors that end it; all others of Redis are waited out.
 const fatal = /WRONGPASS|NOAUTH|NOPERM|WRONGTYPE|no topic|client is closed/i;
-
-// For a handler to throw: no later delivery can help, so the event becomes a dead letter at once.
-export class Rejected extends Error {}
 
 export async function consume(handle) {
   if (!topic || !name || /^(push|relay):/.test(name)) throw Error("set TOPIC, and GROUP to your own name");
@@ -24,23 +23,8 @@ export async function consume(handle) {
   const redis = createClient({ url, socket, disableOfflineQueue: true });
   await redis.on("error", (error) => console.error(`Redis: ${error.message}`)).connect();
   const group = groupOf(redis, topic, name, member, claimAfter);
-  let [stopped, savedAt] = [null, 0];
-
-  async function deliver({ id, message }, before) {
-    const deliveries = Math.min(before + 1, maxDeliveries);
-    group.current = id;
-    group.unbegun.delete(id);
-    const heartbeat = setInterval(() => group.renew().catch(console.error), beatEvery);
-    let error = before >= maxDeliveries && Error(""); // its handler ended the process, each time
-    if (!error) await handle({ ...message, entry: id, deliveries }).catch((thrown) => (error = thrown));
-    clearInterval(heartbeat);
-    group.current = null;
-    const reason = error instanceof Rejected ? "rejected" : deliveries >= maxDeliveries && "max_deliveries";
-    if (error) console.error(`${id}, delivery ${deliveries}: ${reason || "comes again"}: ${error.message}`);
-    if (!error) await group.acknowledge(id);
-    else if (reason) await group.bury(id, message, reason, error.message.slice(0, 500), deliveries);
-    if (Date.now() - savedAt > 1000) await group.savePlace().then(() => (savedAt = Date.now()));
-  }
+  const deliver = deliverer(group, handle, claimAfter, maxDeliveries);
+  let stopped = null;
 
   async function work() {
     const again = await group.takeOver();
