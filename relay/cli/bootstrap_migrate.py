@@ -16,6 +16,7 @@ from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
 from relay.core.durations import parse_duration
+from relay.core.errors import RelayError
 from relay.core.timestamps import utc_text
 from relay.parts import open_store
 from relay.process.event_loop import run
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
 
 _SHOWN = 20  # messages that came over one API alone
+
+_NOTHING_TO_MOVE = (
+    "nothing to move: relay.toml has no [linq.v2] table, so v3 alone is used; if a subscription of the relay is left "
+    "at v2, set LINQ_V2_TOKEN, and this command deletes it"
+)
 
 PENDING = 2
 """Exit code while a step is left."""
@@ -131,8 +137,15 @@ async def _switch_off(ids: set[int], why: str) -> list[int]:
 
 @asynccontextmanager
 async def _opened() -> AsyncIterator[tuple[Settings, Redis, RelayConfig]]:
-    """Yield the settings, Redis and relay.toml."""
-    settings = load_settings(*MOVE_NEEDS)
+    """Yield the settings, Redis and relay.toml.
+
+    Raises:
+        RelayError: v2 is not used, as far as the relay can tell.
+    """
+    settings = load_settings()
     config = read_config(settings.relay_config)
+    if settings.linq_v2_token is None and config.linq.v2 is None:
+        raise RelayError(_NOTHING_TO_MOVE)
+    settings.require(*MOVE_NEEDS, because="the move from v2 to v3 needs both APIs")
     async with open_store(settings) as redis:
         yield settings, redis, config

@@ -122,6 +122,8 @@ class GapFinder:
         if resume:
             walk.state, walk.error = WalkState.WALKING, ""
         else:
+            last = await self.last()
+            walk.left_before = 0 if last is None else last.left
             await WalkRecord(self.redis, self.account).begin(walk)
         return await Walker(self.redis, self.history, self.config, walk, self.clock, on_progress).run(only)
 

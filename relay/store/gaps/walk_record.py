@@ -85,6 +85,8 @@ class Walk:
     """Messages whose event came while the walk was on its way."""
     gone: int = 0
     """Chats that were listed and do not exist."""
+    left_before: int = 0
+    """Number of messages that the walk before it left."""
     unreadable: int = 0
     """Missing messages of which no event can be made."""
     error: str = ""
@@ -104,8 +106,12 @@ class Walk:
 
     @property
     def left(self) -> int:
-        """Number of messages that a topic takes, and that were neither put back nor came since."""
-        return max(self.missing - self.untaken - self.put - self.before - self.meanwhile, 0)
+        """Number of messages that a topic takes, and that were neither put back nor came since.
+
+        Until it is done, those that the walk before it left count: it may not have got there yet.
+        """
+        found = max(self.missing - self.untaken - self.put - self.before - self.meanwhile, 0)
+        return found if self.state is WalkState.DONE else max(found, self.left_before - self.put)
 
     @property
     def messages(self) -> int:

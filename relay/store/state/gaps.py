@@ -37,7 +37,7 @@ async def gap_samples(redis: Redis, config: RelayConfig | None, now_ms: int) -> 
         walk = await WalkRecord(redis, account).read()
         if walk is not None:
             labels = (_COMMANDS[walk.mode],) if account is None else (_COMMANDS[walk.mode], account)
-            yield Sample(declared.GAP_LAST_RUN, walk.at_ms / 1000, labels)
+            yield Sample(declared.GAP_LAST_RUN, max(walk.at_ms, walk.started_ms) / 1000, labels)
             yield Sample(declared.GAP_LAST_RUN_FAILED, _has_failed(walk, now_ms), labels)
             yield Sample(declared.GAP_MESSAGES_MISSING, walk.left, labels[1:])
 

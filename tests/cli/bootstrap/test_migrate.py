@@ -94,3 +94,9 @@ async def test_move_goes_on_where_it_stopped(
     assert (last.code, "Deleted at v2: 2." in last.out) == (0, True), last.out
     assert [each.webhook_url for each in both.sandbox.state.v2_subscriptions.values()] == [FOREIGN]
     assert await states(code=0) == ("done",) * 4
+
+
+@pytest.mark.usefixtures("sandbox", "rules_of_lines")
+async def test_without_v2_there_is_nothing_to_move() -> None:
+    said = await main_here(*MIGRATE)
+    assert (said.code, "nothing to move: relay.toml has no [linq.v2] table" in said.err) == (1, True), said

@@ -93,6 +93,25 @@ async def test_a_killed_run_has_failed_once_it_gets_no_further(redis: Redis) -> 
         assert (await read(redis))[failed] == expected
 
 
+async def test_a_run_that_fails_does_not_hide_what_the_one_before_left(redis: Redis) -> None:
+    now, missing = round(time.time() * 1000), "gap_messages_missing"
+    await walked(redis, Mode.LOOK, missing=9, untaken=2)
+    left = await WalkRecord(redis).read()
+    assert left is not None
+    begun = Walk("w", Mode.FILL, 0, now, [LINE], now, left_before=left.left)
+    await WalkRecord(redis).begin(begun)
+    found = await read(redis)
+    assert found[missing] == 7
+    assert time.time() - found['gap_last_run_timestamp_seconds{run="backfill"}'] < 300
+    begun.state, begun.put = WalkState.FAILED, 3
+    await WalkRecord(redis).save(begun)
+    await ask(redis.hset(KEYS.walk(), "put", "3"))
+    assert (await read(redis))[missing] == 4
+    begun.state = WalkState.DONE
+    await WalkRecord(redis).save(begun)
+    assert (await read(redis))[missing] == 0
+
+
 async def test_an_outage_is_settled_by_runs_of_every_account_that_leave_nothing(redis: Redis) -> None:
     accounts = (None, "sales")
     assert not await settle_outage(redis, accounts)
