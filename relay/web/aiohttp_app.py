@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from relay.store.driver.client import describe
 from relay.web import responses
@@ -42,12 +42,32 @@ def ingress_app(ingress: Ingress, readiness: Readiness) -> web.Application:
             await _wait(request, delay)
 
     app = web.Application(client_max_size=responses.MAX_BODY, middlewares=[web.middleware(follow)])
-    for path in DIALECTS:
-        app.router.add_post(path, receive)
     app.on_response_prepare.append(finish)
+    for path in DIALECTS:
+        app.router.add_post(path, receive, expect_handler=_expect)
     for path, probe in probes(readiness).items():
-        app.router.add_get(path, answering(probe))
+        app.router.add_get(path, answering(probe), expect_handler=_expect)
+    app.router.add_route("*", "/{path:.*}", _refuse, expect_handler=_expect)
     return app
+
+
+async def _expect(request: web.Request) -> None:
+    """Ask for the body of a request that waits to be asked. aiohttp's own fails if the header is not ASCII."""
+    if request.version < HttpVersion11:
+        return  # https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1: it is ignored
+    if request.headers[hdrs.EXPECT].lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    if request.transport:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def _refuse(request: web.Request) -> web.StreamResponse:
+    """Refuse a request that no other route has."""
+    resources = request.app.router.resources()
+    found = next((each for each in resources if each.canonical == request.rel_url.raw_path), None)
+    if found is None:
+        raise web.HTTPNotFound
+    raise web.HTTPMethodNotAllowed(request.method, {route.method for route in found})
 
 
 def answering(probe: Probe) -> Handler:

@@ -52,6 +52,12 @@ FINAL: dict[str, tuple[bytes, int, str]] = {
     "long header": (with_header(b"X-Long: " + b"x" * 8200), 400, "malformed"),
     "not HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400, "malformed"),
     "another expectation": (with_header(b"Expect: miracles"), 417, "expectation_failed"),
+    "an expectation that is not text": (with_header(b"Expect: 100-con\x80tinue"), 417, "expectation_failed"),
+    "an expectation of another path": (
+        b"GET /elsewhere HTTP/1.1\r\nHost: x\r\nExpect: \x80\r\n\r\n",
+        417,
+        "expectation_failed",
+    ),
     "forged": (PLAIN[:-1] + b"!", 401, "bad_signature"),
     "forged, chunked": (
         HEAD.replace(LENGTH, b"Transfer-Encoding: chunked") + b"\r\n\r\n1\r\nx\r\n0\r\n\r\n",
