@@ -87,7 +87,7 @@ class LaneWorker:
 
     def resync(self) -> None:
         """Search for pending deliveries that this worker does not know: Redis was away."""
-        self.source.resync()
+        self.source.read_again(self._read, self._put_back)
         self._changed.set()
 
     def counted(self, look: LaneLook | None, in_hand: int) -> None:

@@ -20,6 +20,8 @@ from relay.store.driver.streams import pages
 from workers.delivery.source import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Verdict
     from relay.store.lanes.delivery import Delivery, Ref
@@ -59,6 +61,10 @@ class OrderedSource(Source):
         """Read new events and the blocked chats at the next call of `next`."""
         super().wake()
         self._may_have_unblocked |= self._order.are_blocked
+
+    def read_again(self, read: deque[Delivery], started: Container[Ref]) -> None:  # noqa: ARG002  they hold their chats
+        """Search for orphans and new events; what was read stays, in its place in its chat."""
+        self.resync()
 
     @property
     def may_have_more(self) -> bool:

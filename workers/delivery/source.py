@@ -19,7 +19,7 @@ from relay.core.delivery.outcome import RetryAt
 from relay.store.lanes.delivery import Delivery, Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from relay.core.delivery.outcome import Verdict
     from relay.store.inbox.hand_over import Offer, Row
@@ -73,6 +73,18 @@ class Source:
         that it had confirmed.
         """
         self._may_have_orphans = self._may_have_new = True
+
+    def read_again(self, read: deque[Delivery], started: Container[Ref]) -> None:
+        """Empty `read`, deliveries that were not `started`, and search for them as `resync` does.
+
+        A Redis that has forgotten the read would hand them out again, after they were sent and could not be settled.
+        """
+        kept = [delivery for delivery in read if delivery.ref in started]
+        self._in_hand -= {delivery.ref for delivery in (*read, *self._taken) if delivery.ref not in started}
+        self._taken = []
+        read.clear()
+        read.extend(kept)
+        self.resync()
 
     @property
     def may_have_more(self) -> bool:

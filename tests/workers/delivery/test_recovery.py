@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from tests.building import webhook_of
 from tests.support import eventually
 from tests.workers.conftest import TIMINGS, Received, Sink, accept, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of, now_ms
+from workers.delivery.lane_worker import LaneWorker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +153,48 @@ async def test_broken_redis_connections_lose_no_delivery(
 
         await eventually(settled)
     assert set(sink.ids("/bot")) == set(events)
+
+
+async def test_what_redis_has_forgotten_to_be_read_is_sent_once(
+    redis: Redis,
+    rules_file: Path,
+    rules: ConfigFile,
+    lanes: dict[str, Lane],
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A replica becomes the primary, and does not know of the last read: the events in it are read once more."""
+    rules_file.write_text(rules_for(sink, bot="concurrency = 1"))
+    rules.reload()
+    released, resynced, resync = asyncio.Event(), asyncio.Event(), LaneWorker.resync
+
+    async def answer(_: Received) -> web.Response:
+        await released.wait()
+        return web.Response()
+
+    def noted(worker: LaneWorker) -> None:
+        resync(worker)
+        resynced.set()
+
+    sink.answer = answer
+    monkeypatch.setattr(LaneWorker, "resync", noted)
+    events = [f"e{number}" for number in range(5)]
+    await feed(redis, lanes["bot"], *events)
+    before = [(key, await redis.dump(key)) async for key in redis.scan_iter("relay:*")]
+    async with delivering(redis, rules, "bot"):
+        await eventually(lambda: sink.ids() == ["e0"])
+        for key, value in before:
+            await redis.restore(key, 0, value, replace=True)
+        await redis.client_kill_filter(_type="normal", skipme=True)
+        await eventually(resynced.is_set)
+        released.set()
+
+        async def settled() -> bool:
+            return (await ledger_of(redis, "bot")).delivered == len(events)
+
+        await eventually(settled)
+    counts = Counter(sink.ids())
+    assert (set(counts), max(counts[event_id] for event_id in events[1:])) == (set(events), 1)
 
 
 async def test_full_redis_accepts_no_event_and_delivers_what_it_has(
