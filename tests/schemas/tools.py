@@ -78,8 +78,11 @@ def run_go(*arguments: str, directory: Path, text: str = "") -> str:
 
 
 def run_tsc(*files: str, directory: Path, modules: Path) -> None:
-    """Check files in a directory with the compiler of TypeScript, as strictly as it can."""
-    options = ("--noEmit", "--strict", "--noUncheckedIndexedAccess", "--module", "nodenext")
+    """Check files in a directory with the compiler of TypeScript, as strictly as it can.
+
+    Its own libraries are not checked, which would take three quarters of the time; our declarations are.
+    """
+    options = ("--noEmit", "--strict", "--noUncheckedIndexedAccess", "--module", "nodenext", "--skipDefaultLibCheck")
     _run("node", str(modules / "typescript" / "bin" / "tsc"), *options, *files, cwd=directory)
 
 

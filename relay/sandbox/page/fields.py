@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Field:
 
 def fields_of(model: type[BaseModel], choices: Mapping[str, Sequence[str]] | None = None) -> list[Field]:
     """Return the fields of a model, without its constants; `choices` offers the values of a text."""
-    schema = model.model_json_schema()
+    schema = _schema_of(model)
     required = schema.get("required", ())
     return [
         _field(name, given, is_required=name in required, choices=tuple((choices or {}).get(name, ())))
@@ -76,6 +77,12 @@ def values_of(fields: Sequence[Field], form: Mapping[str, str]) -> tuple[dict[st
             except ValueError as error:
                 errors[field.name] = str(error)
     return values, errors
+
+
+@cache
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a model, of which the page has a dozen: making one takes milliseconds."""
+    return model.model_json_schema()
 
 
 def _field(name: str, given: Mapping[str, Any], *, is_required: bool, choices: tuple[str, ...]) -> Field:
