@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.product_source import parsed
+from tests.product_source import parsed, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ def test_limits_and_timeouts_have_the_usual_names() -> None:
 
 
 def test_files_are_short() -> None:
-    lines = {name: len(text.splitlines()) for name, (text, _) in parsed().items()}
+    lines = {name: len(text.splitlines()) for name, text in texts().items()}
     check([f"{name}: {count} lines" for name, count in lines.items() if count > MAX_FILE_LINES])
 
 
@@ -115,7 +115,7 @@ def test_functions_are_short() -> None:
 
 
 def test_folders_are_small() -> None:
-    files = [Path(name) for name in parsed() if not name.endswith("/__init__.py")]
+    files = [Path(name) for name in texts() if not name.endswith("/__init__.py")]
     counts = Counter(path.parent.as_posix() for path in files)
     check(
         [

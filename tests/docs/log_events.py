@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LOUD = {"warning", "error", "exception", "critical"}
+_LOGS = re.compile(r"\blog\s*\.")
+"""Is in every file that logs; only there the tree is searched."""
 _FOR_TESTS = ("relay/sandbox/", "relay/demo/")
 _BY_KIND = {"contain", "look", "log_suspended"}
 """Functions of `relay.store.isolation`, which log `<kind>.error` and `<kind>.suspended`: the kind is given first."""
+_PASSES_NAMES = re.compile(rf"\b({'|'.join(sorted(_BY_KIND))}|record)\b")
+"""Is in every file that passes the name of an event on."""
 _CHOSEN = {
     ("relay/store/isolation.py", "event"): "by kind",
     ("relay/store/inbox/refusals.py", "event"): "by caller",
@@ -34,22 +39,23 @@ def loud_events() -> frozenset[str]:
         LookupError: a name is computed in a way that is not known here.
     """
     found: set[str] = set()
-    for name, tree in _sources():
-        for expression in _names(tree):
+    for name, text, tree in _sources():
+        for expression in _names(tree) if _LOGS.search(text) else ():
             if isinstance(expression, ast.Constant):
                 found.add(str(expression.value))
             elif (source := (name, ast.unparse(expression))) not in _CHOSEN:
                 raise LookupError(f"{name}:{expression.lineno}: write the name of the event there, or list it here")
             elif "." in (event := _CHOSEN[source]):
                 found.add(event)
-        found |= _events_of_callers(tree)
+        if _PASSES_NAMES.search(text):
+            found |= _events_of_callers(tree)
     return frozenset(found | {"event.refused"})
 
 
-def _sources() -> Iterator[tuple[str, ast.Module]]:
-    for name, (_, tree) in parsed().items():
+def _sources() -> Iterator[tuple[str, str, ast.Module]]:
+    for name, (text, tree) in parsed().items():
         if not name.startswith(_FOR_TESTS):
-            yield name, tree
+            yield name, text, tree
 
 
 def _names(tree: ast.Module) -> Iterator[ast.expr]:
