@@ -9,13 +9,14 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from relay.core.event import PayloadFields
+from relay.linq.payloads.fields import payload_fields
 from tests.building import CUSTOMER, LINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from relay.core.event import Dialect
 
 OUR_EMAIL = "support@example.com"
 """An Apple-ID address, under which a line can appear."""
@@ -101,9 +102,12 @@ def rows(table: str, groups: Mapping[str, str] = MappingProxyType({})) -> list[t
     return found
 
 
-def cases(table: str, groups: Mapping[str, str] = MappingProxyType({})) -> list[Any]:
-    """Return the rows as test cases named by event type and payload."""
-    return [
-        pytest.param(event_type, payload(text), fields, id=f"{event_type}: {text}")
-        for event_type, text, fields in rows(table, groups)
-    ]
+def misread(
+    dialect: Dialect, table: str, groups: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, tuple[PayloadFields, PayloadFields]]:
+    """Return what is read of the payloads of a table and what it expects, where they differ."""
+    found = {
+        f"{event_type}: {text}": (payload_fields(dialect, event_type, payload(text)), expected)
+        for event_type, text, expected in rows(table, groups)
+    }
+    return {name: (read, expected) for name, (read, expected) in found.items() if read != expected}

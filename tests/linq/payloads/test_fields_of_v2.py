@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from relay.core.event import Dialect, PayloadFields
+from relay.core.event import Dialect
 from relay.linq.payloads.event_types import V2_TYPES
 from relay.linq.payloads.fields import payload_fields
-from tests.linq.sample_payloads import cases, rows
+from tests.linq.sample_payloads import misread, rows
 
 TYPES = {
     "MEMBERS": "participant.added participant.removed",
@@ -40,9 +38,8 @@ NEW              | chat_id=C chat_handles=V2-BOTH from_phone=CUSTOMER       | LI
 """
 
 
-@pytest.mark.parametrize(("event_type", "data", "fields"), cases(TABLE, TYPES))
-def test_payload_has_the_expected_fields(event_type: str, data: dict[str, Any], fields: PayloadFields) -> None:
-    assert payload_fields(Dialect.V2, event_type, data) == fields
+def test_payload_has_the_expected_fields() -> None:
+    assert misread(Dialect.V2, TABLE, TYPES) == {}
 
 
 @pytest.mark.parametrize(("chat", "expected"), [(771204, "771204"), ("771204", "771204"), (True, None), (-1, None)])

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
-import pytest
 from linq.types.webhook_event_type import WebhookEventType
 
-from relay.core.event import Dialect, PayloadFields
-from relay.linq.payloads.fields import payload_fields
-from tests.linq.sample_payloads import cases, rows
+from relay.core.event import Dialect
+from tests.linq.sample_payloads import misread, rows
 
 TYPES = {
     "MESSAGES": "message.received message.sent message.delivered message.read",
@@ -144,9 +142,8 @@ NEW            | phone_number=CUSTOMER from=CUSTOMER sender_handle=THEIRS?      
 """
 
 
-@pytest.mark.parametrize(("event_type", "data", "fields"), cases(TABLE, TYPES))
-def test_payload_has_the_expected_fields(event_type: str, data: dict[str, Any], fields: PayloadFields) -> None:
-    assert payload_fields(Dialect.V3, event_type, data) == fields
+def test_payload_has_the_expected_fields() -> None:
+    assert misread(Dialect.V3, TABLE, TYPES) == {}
 
 
 def test_every_sdk_event_type_has_a_row() -> None:
