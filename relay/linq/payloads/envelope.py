@@ -73,7 +73,7 @@ def read_head(body: bytes) -> Head:
     Raises:
         Unparsable: `body` is not a JSON object with both.
     """
-    return _read(Head, body)
+    return read(Head, body)
 
 
 def read_envelope(body: bytes) -> Envelope:
@@ -82,10 +82,15 @@ def read_envelope(body: bytes) -> Envelope:
     Raises:
         Unparsable: as for `read_head`.
     """
-    return _read(Envelope, body)
+    return read(Envelope, body)
 
 
-def _read(model: type[Model], body: bytes) -> Model:
+def read(model: type[Model], body: bytes) -> Model:
+    """Parse the fields of `model` in `body`.
+
+    Raises:
+        Unparsable: as for `read_head`.
+    """
     try:
         return model.model_validate_json(body)
     except ValidationError:

@@ -1,0 +1,1 @@
+"""Shards: which one has an event."""
