@@ -1,8 +1,12 @@
-"""The keys that have one name each under a prefix; `keys` describes them."""
+"""The keys that have one name each under a prefix, and those of jobs; `keys` describes them."""
 
 from __future__ import annotations
 
 DEFAULT_PREFIX = "relay"
+
+ARQ_LOCK = "in-progress"
+ARQ_KINDS = ("job", ARQ_LOCK, "retry", "result")
+"""Kinds of keys that arq has for a job."""
 
 
 class FixedKeys:
@@ -87,3 +91,30 @@ class FixedKeys:
         self.processes = f"{prefix}:processes"
         self.drain_orders = f"{prefix}:drain_orders"
         self.memory_probe = f"{prefix}:memory_probe"
+        self.lines = f"{prefix}:lines"
+
+    def job_id(self, name: str) -> str:
+        """Return the id of the arq job of that name: below our prefix, since arq's keys are shared by its users."""
+        return f"{self.prefix}:{name}"
+
+    def arq(self, kind: str, job: str) -> str:
+        """Return the key of this kind that arq has for a job with a name of ours."""
+        return f"arq:{kind}:{self.job_id(job)}"
+
+    def pattern(self) -> str:
+        """Return the pattern of all keys under the prefix, for an ACL rule; arq's are not among them."""
+        return f"{self.prefix}:*"
+
+    def lease(self, job_id: str) -> str:
+        """Return the key of the lease on a job."""
+        return f"{self.prefix}:lease:{job_id}"
+
+    def arq_lock(self, job_id: str) -> str:
+        """Return the key of arq's own lock on a job.
+
+        Raises:
+            ValueError: the id is not below our prefix, so the key would belong to every relay in this Redis.
+        """
+        if not job_id.startswith(f"{self.prefix}:"):
+            raise ValueError(f"the job id {job_id!r} must begin with {self.prefix}:")
+        return f"arq:{ARQ_LOCK}:{job_id}"

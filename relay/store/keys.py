@@ -159,9 +159,6 @@ LANE_PARTS = {
 }
 """The keys of a lane beside its hash, and their types in Redis."""
 
-ARQ_JOB_PREFIX = "arq:job:"
-ARQ_LOCK_PREFIX = "arq:in-progress:"
-
 CONSUMER = "relay"
 """The only consumer of our own groups. Every worker reads as it while it has the lease, so a successor finds the
 pending entries of its predecessor.
@@ -269,24 +266,6 @@ class Keyspace(FixedKeys):
     def idempotency_of(self, holder: str) -> str:
         """Return the key of the answers that are kept for a team, `team:<team>`, or an operator's `token:<token>`."""
         return f"{self.prefix}:idempotencies:{holder}"
-
-    def job_id(self, name: str) -> str:
-        """Return the id of the arq job of that name: below our prefix, since arq's keys are shared by its users."""
-        return f"{self.prefix}:{name}"
-
-    def lease(self, job_id: str) -> str:
-        """Return the key of the lease on a job."""
-        return f"{self.prefix}:lease:{job_id}"
-
-    def arq_lock(self, job_id: str) -> str:
-        """Return the key of arq's own lock on a job.
-
-        Raises:
-            ValueError: the id is not below our prefix, so the key would belong to every relay in this Redis.
-        """
-        if not job_id.startswith(f"{self.prefix}:"):
-            raise ValueError(f"the job id {job_id!r} must begin with {self.prefix}:")
-        return ARQ_LOCK_PREFIX + job_id
 
 
 def push_group(subscription: str) -> str:

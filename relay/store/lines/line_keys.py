@@ -12,7 +12,7 @@ class LineKeys:
     """The names of the keys under the prefix of a client."""
 
     def __init__(self, redis: Redis) -> None:
-        self.facts = f"{redis.key.prefix}:lines"
+        self.facts = redis.key.lines
         self.heard = f"{self.facts}:heard"
         self.opted_out_lines = f"{self.facts}:opt_outs"
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay.store.fixed_keys import ARQ_KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -89,13 +91,13 @@ class Rule:
 
 def relay_rule(key: Keyspace) -> Rule:
     """Return the rights that the relay needs: all its roles and commands."""
-    arq = (f"~arq:{kind}:{key.prefix}:*" for kind in ("job", "in-progress", "retry", "result"))
-    return Rule((f"~{key.prefix}:*", *arq), _at(key, RELAY_COMMANDS, _CLUSTER))
+    arq = (f"~{key.arq(kind, '*')}" for kind in ARQ_KINDS)
+    return Rule((f"~{key.pattern()}", *arq), _at(key, RELAY_COMMANDS, _CLUSTER))
 
 
 def viewer_rule(key: Keyspace) -> Rule:
     """Return the rights that the commands need which only look."""
-    return Rule((f"%R~{key.prefix}:*",), _at(key, VIEWER_COMMANDS, _CLUSTER))
+    return Rule((f"%R~{key.pattern()}",), _at(key, VIEWER_COMMANDS, _CLUSTER))
 
 
 def team_rule(key: Keyspace, topic: str) -> Rule:

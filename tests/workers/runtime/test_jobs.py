@@ -6,7 +6,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
 from relay.config.settings import Settings
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from tests.building import SECRET, webhook_of
 from tests.support import KEYS
 from tests.workers.conftest import accept
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 async def test_sweep_of_a_full_redis_still_wakes_the_router(redis: Redis, redis_url: str, rules_file: Path) -> None:
     async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
         await accept(redis, webhook_of())
-        await redis.delete(KEYS.queue, keys.ARQ_JOB_PREFIX + wakeups.route(KEYS).job_id)
+        await redis.delete(KEYS.queue, KEYS.arq("job", "route"))
         await redis.config_set("maxmemory", "1")
         try:
             with capture_logs() as logs:
