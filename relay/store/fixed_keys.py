@@ -9,6 +9,11 @@ ARQ_KINDS = ("job", ARQ_LOCK, "retry", "result")
 """Kinds of keys that arq has for a job."""
 
 
+def shard_prefix(prefix: str, shard: int) -> str:
+    """Return the prefix of the keys of a shard: of the first the relay's own, then one that no relay can have."""
+    return prefix if shard == 0 else f"{prefix}/{shard}"
+
+
 class FixedKeys:
     """The names of the relay's keys that no topic, lane or line is part of."""
 

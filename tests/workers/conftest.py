@@ -19,7 +19,6 @@ from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.inbox.acceptor import Acceptor
 from tests.building import OTHER_SECRET, SECRET
-from tests.support import KEYS
 from workers.routing.router import Router
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None)
     """Run a router, a new one if none is given."""
     router = router or Router(redis, rules, time.time, TIMINGS)
     stop = asyncio.Event()
-    async with acquire_lease(redis, wakeups.route(KEYS).job_id) as lease:
+    async with acquire_lease(redis, wakeups.route(redis.key).job_id) as lease:
         task = asyncio.create_task(router.drain(lease, stop))
         try:
             yield lease
@@ -152,10 +151,10 @@ async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None)
 
 async def topic(redis: Redis, name: str) -> list[dict[str, str]]:
     """Return the entries of a topic's stream, oldest first."""
-    rows = await redis.xrange(KEYS.topic(name))
+    rows = await redis.xrange(redis.key.topic(name))
     return [{key.decode(): value.decode() for key, value in fields.items()} for _, fields in rows]
 
 
 async def emptied(redis: Redis) -> bool:
     """Return True if everything that was accepted has been routed."""
-    return not await redis.xlen(KEYS.inbox)
+    return not await redis.xlen(redis.key.inbox)
