@@ -38,6 +38,10 @@ class Room(NamedTuple):
         """Return the limits for an ingress process with so many connections."""
         return cls(webhooks=max(1, int(connections * _SHARE)))
 
+    def share(self, parts: int) -> Room:
+        """Return the limits of each of so many rooms: one that is full takes nothing from the others."""
+        return Room(max(1, self.webhooks // parts), max(1, self.size // parts))
+
 
 class WaitingRoom:
     """The webhooks of an ingress process that wait for Redis."""
