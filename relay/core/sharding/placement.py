@@ -10,7 +10,8 @@ the event. All three are in the body that Linq signed, and none depends on the U
     the same owner again          Linq's retry: other bytes are possible, but it is the same event, so also its chat
     another URL of the same API   only the same body is a copy, so whatever is read from the body is the same
     the other API                 never a copy: v2 and v3 have different bodies, and different ids for a chat
-    from the quarantine           it claims its id when it can be read, with the body that could not be read before
+    from the ingress's quarantine its id is claimed only when the body can be read, and then its key can be read too
+    from the router's quarantine  it was accepted, so its key was read: it stays on its shard and returns there
 
 Two other choices were refuted:
 

@@ -2,6 +2,9 @@
 
 Each shard has an acceptor of its own, with its batches, its connection and its share of the waiting room: a shard whose
 primary does not answer refuses its own events with 503 after the usual wait, and delays none of the others'.
+
+With more than one, the key is read besides the head, and batches are smaller: on one plain server an event takes 46 us
+of CPU with two shards or four, and 22 us with one.
 """
 
 from __future__ import annotations
