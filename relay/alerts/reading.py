@@ -50,4 +50,5 @@ async def read_facts(redis: Redis, loaded: Loaded, now: float) -> Facts:
 
 def _named(measured: Measured) -> Sample:
     metric = measured.metric
-    return Sample(metric.name, dict(zip(metric.labels, measured.labels, strict=True)), float(measured.value))
+    labels = dict(zip(metric.labels, measured.labels, strict=False))  # a series may lack the last ones
+    return Sample(metric.name, labels, float(measured.value))

@@ -13,9 +13,11 @@ from structlog.testing import capture_logs
 from relay.alerts import LEASE, state
 from relay.config.file import ConfigFile
 from relay.config.settings import Settings
+from relay.linq.api.v3 import ListedLine
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.lease import Lease, acquire_lease
-from tests.building import SECRET
+from relay.store.lines.linq_facts import record_list
+from tests.building import LINE, OTHER_LINE, SECRET
 from tests.certificates import Authority, tls_server
 from tests.support import KEYS
 from workers.maintenance.alerting import Alerting
@@ -167,6 +169,17 @@ async def test_destination_that_egress_refuses_gets_nothing(
         await Worker(redis, rules, clock).run()
     assert any(line["event"] == "alerts.not_sent" for line in logs)
     assert not sink.received
+
+
+async def test_lines_with_and_without_an_account_are_looked_at(
+    redis: Redis, rules: Path, sink: Sink, clock: Clock
+) -> None:
+    table = 'line_silent = { for = "0s" }\n[linq]\nsilent_after = "1h"\n'
+    rules.write_text(rules.read_text().replace(IMMEDIATELY, table))
+    await redis.hset(KEYS.last_seen, mapping={LINE: "1000 1", f"sales/{OTHER_LINE}": "1000 1"})  # type: ignore[misc]
+    await record_list(redis, [ListedLine(LINE), ListedLine(OTHER_LINE)], round(clock() * 1000))
+    await Worker(redis, rules, clock).run()
+    assert sorted(text.split()[4] for _, text in told(sink)) == [LINE, OTHER_LINE]
 
 
 async def test_overwritten_key_ends_no_alert(redis: Redis, worker: Worker, sink: Sink) -> None:
