@@ -1,7 +1,7 @@
 """Retention: trims every topic once a minute, and warns before the hard cap which consumer group prevents trimming.
 
 The attempt logs of the lanes are trimmed by age, dead letters of lanes and pull groups by age and size, the quarantine
-by size.
+by size. Topics and lanes are looked at many at a time, and only those that have something to remove are trimmed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from relay.store.inbox.quarantine import Quarantine
 from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_log import trim_attempts
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
+from relay.store.lanes.many.logs import LettersLook, LogsLook, look_at_logs
 from relay.store.shadow_marks import shadows_of
-from relay.store.topics.held import trim_held_events
+from relay.store.topics.held import topics_with_held_events, trim_held_events
 from relay.store.topics.pull.dead_letters import GroupLetters, groups_with_letters
-from relay.store.topics.retention import Bounds, trim_topic
+from relay.store.topics.retention import Bounds, topics_to_trim, trim_topic
 from workers.maintenance.shadows import end_removed_shadows
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from relay.store.topics.pull.dead_letters import TrimmedLetters
     from relay.store.topics.retention import Trimmed
 
-_ALARM = 0.5  # of the hard cap: early enough for an operator to act
+_NO_LETTERS = LettersLook()
 
 log = structlog.get_logger()
 
@@ -58,6 +59,8 @@ class Retention:
         self._rules = rules
         self._clock = clock
         self._isolation = Isolation(redis)
+        self._letters: dict[str, tuple[LettersLook, DeadBounds]] = {}
+        """The dead letters of lanes, and the bounds within which they are."""
 
     async def trim(self) -> None:
         """Trim everything; topics and lanes that are not in relay.toml any more by the default bounds."""
@@ -95,31 +98,43 @@ class Retention:
         return self._rules.current.config.shadows if found is None else found
 
     async def _trim_topics(self) -> None:
-        shadows = await self._shadows()
+        shadows, now_ms = await self._shadows(), round(self._clock() * 1000)
         known = {topic.name: topic for topic in self._rules.current.config.topics}
-        for name in sorted(known.keys() | await self._members(self._key.topics)):
-            topic = known.get(name)
-            bounds = Bounds.of(topic)
-            trimming = trim_topic(self._redis, name, bounds, round(self._clock() * 1000), shadows)
-            trimmed = await self._isolation.contain("topic", name, trimming, {self._key.topic(name): "stream"})
-            holding = trim_held_events(self._redis, name, bounds.hard_size)
+        names = sorted(known.keys() | await self._members(self._key.topics))
+        bounds = {name: Bounds.of(known.get(name)) for name in names}
+        for name in await topics_with_held_events(self._redis, names):
+            most = bounds[name].hard_size
+            holding = trim_held_events(self._redis, name, most)
             if lost := await self._isolation.contain("topic", name, holding, {self._key.held(name): "stream"}):
-                log.error("topic.overflowed", topic=name, hard_cap=bounds.hard_size, lost=lost, note="its held events")
+                log.error("topic.overflowed", topic=name, hard_cap=most, lost=lost, note="its held events")
+        for name in await topics_to_trim(self._redis, bounds, now_ms):
+            trimming = trim_topic(self._redis, name, bounds[name], now_ms, shadows)
+            trimmed = await self._isolation.contain("topic", name, trimming, {self._key.topic(name): "stream"})
             if trimmed is not None:
-                self._log(name, bounds, trimmed)
+                self._log(name, bounds[name], trimmed)
 
     async def _trim_lanes(self) -> None:
         known = {subscription.name: subscription for subscription in self._rules.current.config.subscriptions}
-        shadows = await self._shadows()
-        for name in sorted(known.keys() | await self._members(self._key.lanes)):
+        shadows, now_ms = await self._shadows(), round(self._clock() * 1000)
+        looks = await look_at_logs(self._redis, sorted(known.keys() | await self._members(self._key.lanes)))
+        for name in (*looks, *(self._letters.keys() - looks.keys())):
+            look, types = looks.get(name, LogsLook()), self._key.lane_types(name)
             attempts = known[name].attempts if name in known else AttemptBounds()
             dead = known[name].dead if name in known else DeadBounds()
-            now_ms, types = round(self._clock() * 1000), self._key.lane_types(name)
-            for trimming in (
-                trim_attempts(self._redis, name, attempts.keep, now_ms),
-                trim_dead_letters(self._redis, name, dead, now_ms, is_alarm=name not in shadows),
-            ):
+            if look.has_wrong_type or 0 <= look.oldest_attempt_ms < now_ms - attempts.keep * 1000:
+                trimming = trim_attempts(self._redis, name, attempts.keep, now_ms)
                 await self._isolation.contain("lane", name, trimming, types)
+            are_known = self._letters.get(name, (_NO_LETTERS, dead)) == (look.letters, dead)
+            if look.has_wrong_type or not are_known or 0 <= look.letters.oldest_ms < now_ms - dead.keep * 1000:
+                bounding = trim_dead_letters(self._redis, name, dead, now_ms, is_alarm=name not in shadows)
+                await self._isolation.contain("lane", name, bounding, types)
+            self._note_letters(name, look.letters, dead)
+
+    def _note_letters(self, name: str, letters: LettersLook, bounds: DeadBounds) -> None:
+        """Remember the dead letters of a lane that were just bounded: the same ones need no look at their size."""
+        self._letters.pop(name, None)
+        if letters.number:
+            self._letters[name] = letters, bounds
 
     async def _trim_group_letters(self) -> None:
         topics = {topic.name: topic for topic in self._rules.current.config.topics}
@@ -149,7 +164,7 @@ class Retention:
         if trimmed.needed:
             note = "events that a subscription still needed were removed; relay ledger counts them as lost"
             log.error("topic.overflowed", **fields, lost=trimmed.needed, note=note)
-        elif trimmed.needed_by and trimmed.size > bounds.hard_size * _ALARM:
+        elif trimmed.needed_by and bounds.is_alarming(trimmed.size):
             note = "a group needs old events, so they cannot be removed; relay topics shows how far it is behind"
             log.error("topic.filling", **fields, note=note)
         elif trimmed.removed:

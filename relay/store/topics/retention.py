@@ -8,22 +8,26 @@ entries are deleted anyway, so that Redis and every other topic keep working, an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from relay.core.config.topics import DEFAULT_AGE, DEFAULT_HARD_SIZE, DEFAULT_SIZE
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
+from relay.store.driver.streams import pages
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from relay.core.config.topics import Topic
     from relay.store.driver.client import Redis
 
 _STEP = 1000  # entries per script, which blocks Redis
+_PAGE = 200  # topics in one script, which blocks Redis for about 2 ms
+_ALARM = 0.5  # of the hard cap: early enough for an operator to act
 
 _trim = Script(__package__, "trim")
+_look = Script(__package__, "look_at_topics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,14 @@ class Bounds:
         """Return the limits of a topic; the default ones of a topic that is not in relay.toml any more."""
         return cls() if topic is None else cls(topic.keep, topic.size, topic.hard_size)
 
+    def is_alarming(self, size: int) -> bool:
+        """Return True if a topic of `size` bytes is so near the hard cap that what blocks its trimming must be told."""
+        return size > self.hard_size * _ALARM
+
+    def are_reached(self, size: int, oldest_ms: int, now_ms: int) -> bool:
+        """Return True if a topic of `size` bytes has entries to remove, or is near the hard cap."""
+        return size > self.size or self.is_alarming(size) or oldest_ms < now_ms - round(self.age * 1000)
+
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
@@ -55,6 +67,20 @@ class Trimmed:
     """Bytes of Redis's memory."""
     needed_by: str = ""
     """The group that needs the oldest entry."""
+
+
+async def topics_to_trim(redis: Redis, bounds: Mapping[str, Bounds], now_ms: int) -> list[str]:
+    """Return the topics that have reached their bounds, and those whose key is of a wrong type.
+
+    Most of many are far from their bounds: a look at 1,000 topics takes 5 ms of CPU, and to trim each by itself 0.8 s.
+    """
+    found = []
+    for page in pages(list(bounds), _PAGE):
+        reply: Any = await _look(redis, [redis.key.topic(name) for name in page], [])
+        for name, (entries, size, oldest_ms) in zip(page, zip(*(iter(reply),) * 3, strict=True), strict=True):
+            if entries < 0 or (entries and bounds[name].are_reached(size, oldest_ms, now_ms)):
+                found.append(name)
+    return found
 
 
 async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int, shadows: Collection[str] = ()) -> Trimmed:

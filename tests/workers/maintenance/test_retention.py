@@ -129,3 +129,52 @@ async def test_dead_letters_of_groups_are_bounded_by_their_topic(redis: Redis, t
         ("dead_letters.discarded", "support", name, 1) for name in ("crm", "lost")
     ]
     assert "relay dead list --group support/crm" in logs[0]["note"]
+
+
+def of_subscription(bounds: str) -> str:
+    subscription = f'[[subscriptions]]\nname = "bot"\ntopic = "support"\nurl = "http://x"\nsecret = "{SECRET.text}"\n'
+    return f"{RULES}{subscription}{bounds}\n"
+
+
+async def test_dead_letters_are_bounded_anew_when_they_or_their_bounds_have_changed(
+    redis: Redis, tmp_path: Path
+) -> None:
+    path, dead = tmp_path / "relay.toml", KEYS.lane("bot", "dead")
+    path.write_text(of_subscription('dead = { size = "2MB" }'))
+    file = ConfigFile(path)
+    retention = Retention(redis, file, time.time)
+    await feed(redis, 1.5, dead)
+    [line] = await logs_of(retention)
+    assert (line["event"], line["letters"]) == ("dead_letters.filling", 150)
+    assert await logs_of(retention) == []
+    await redis.xtrim(dead, maxlen=50, approximate=False)
+    await feed(redis, 1, dead)
+    assert await logs_of(retention) == [], "the alarm is given once, while they are many"
+    path.write_text(of_subscription('dead = { size = "1MB" }'))
+    file.check()
+    [line] = await logs_of(retention)
+    assert (line["event"], line["overflowed"] > 40) == ("dead_letters.discarded", True)
+    await redis.delete(dead)
+    assert await logs_of(retention) == []
+    await feed(redis, 0.7, dead)
+    assert [line["event"] for line in await logs_of(retention)] == ["dead_letters.filling"]
+
+
+async def test_lanes_and_topics_within_their_bounds_are_looked_at_together(redis: Redis, retention: Retention) -> None:
+    names = [f"former-{number}" for number in range(300)]
+    await redis.sadd(KEYS.lanes, *names)  # type: ignore[misc]
+    await redis.sadd(KEYS.topics, *names)  # type: ignore[misc]
+    async with redis.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.xadd(KEYS.lane(name, "attempts"), {"a": "x"})
+            pipe.xadd(KEYS.topic(name), {"id": "new"})
+        await pipe.execute()
+
+    async def scripts() -> int:
+        found = await redis.info("commandstats")
+        return sum(int(found.get(f"cmdstat_{name}", {"calls": 0})["calls"]) for name in ("evalsha", "evalsha_ro"))
+
+    await retention.trim()
+    before = await scripts()
+    await retention.trim()
+    assert await scripts() - before < 20

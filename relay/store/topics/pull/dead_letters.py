@@ -21,13 +21,13 @@ from redis.exceptions import ResponseError
 
 from relay.consumer.names import LONG_IDLE_MS, RETURNED
 from relay.core.event_filter import Candidate, EventFilter
+from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import is_entry_id, pages
 from relay.store.isolation import checking_types, is_wrong_type
 from relay.store.keys import GroupName
 from relay.store.topics.record import Record, record_of
-from relay.store.topics.topics import read_topics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -45,6 +45,7 @@ _KINDS = ("known", "replayed", "dropped", "discarded")
 
 _replay, _drop = Script(__package__, "group_letters_replay"), Script(__package__, "group_letters_drop")
 _trim, _delete_group = Script(__package__, "group_letters_trim"), Script(__package__, "delete_group")
+_read_pull_groups = Script(__package__, "read_pull_groups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,14 +241,22 @@ async def groups_with_letters(redis: Redis, topics: Sequence[str]) -> dict[Group
     Looked at are the groups of `topics`, those that noted a place there, and those that were known to have letters.
     """
     letters = GroupLetters(redis)
-    names = {
-        GroupName(topic.name, group.name)
-        for topic in await read_topics(redis, topics)
-        for group in topic.groups
-        if not group.is_push
-    }
-    names |= (await letters.places(topics)).keys() | (await letters.known()).keys()
+    names = {*await _pull_groups(redis, topics), *await letters.known()}
     return {name: number for name, number in (await letters.numbers(sorted(names))).items() if number}
+
+
+async def _pull_groups(redis: Redis, topics: Sequence[str]) -> set[GroupName]:
+    """Return the pull groups of `topics`, and those that noted a place there."""
+    found = set()
+    for page in pages(topics, _PAGE):
+        redis_keys = [key for topic in page for key in (redis.key.topic(topic), redis.key.places(topic))]
+        names: Any = await _read_pull_groups(redis, redis_keys, [keys.PUSH_GROUP_PREFIX])
+        found |= {
+            GroupName(topic, name.decode(errors="replace"))
+            for topic, groups in zip(page, names, strict=True)
+            for name in groups
+        }
+    return found
 
 
 def letter_of(name: GroupName, entry: bytes, fields: Mapping[bytes, bytes]) -> GroupLetter:
