@@ -17,6 +17,7 @@ from relay.store.state.server import server_samples
 if TYPE_CHECKING:
     from relay.config.file import Loaded
     from relay.store.driver.client import Redis
+    from relay.store.state.kept import KeptState
     from relay.store.state.sample import Sample as Measured
 
 
@@ -26,15 +27,15 @@ class IncompleteReading(RelayError):
     code = "incomplete_reading"
 
 
-async def read_facts(redis: Redis, loaded: Loaded, now: float) -> Facts:
-    """Read the state of the relay; `now` is Unix seconds.
+async def read_facts(redis: Redis, loaded: Loaded, now: float, kept: KeptState) -> Facts:
+    """Read the state of the relay; `now` is Unix seconds, `kept` is of the same Redis.
 
     Raises:
         IncompleteReading: a part of it cannot be read.
     """
     try:
         measured = [sample async for sample in server_samples(redis)]
-        async for part in read_state(redis, loaded.config):
+        async for part in read_state(redis, loaded.config, kept=kept):
             measured += part
     except ResponseError as error:
         if is_wrong_type(error):

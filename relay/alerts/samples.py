@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Counts(NamedTuple):
     """The requests that got the response 503."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """The state of the relay at one moment."""
 
@@ -50,7 +51,14 @@ class Facts:
 
     def of(self, metric: str) -> Iterator[Sample]:
         """Yield the samples of a metric."""
-        return (sample for sample in self.samples if sample.metric == metric)
+        return iter(self._by_metric.get(metric, ()))
+
+    @cached_property
+    def _by_metric(self) -> dict[str, list[Sample]]:
+        found: dict[str, list[Sample]] = {}
+        for sample in self.samples:
+            found.setdefault(sample.metric, []).append(sample)
+        return found
 
     def value(self, metric: str) -> float | None:
         """Return the value of a metric without labels; None if it was not measured."""

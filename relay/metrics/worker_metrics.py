@@ -1,8 +1,7 @@
 """The metrics of a worker: what it routed, and for each subscription its attempts, their durations and the certificate.
 
 A lane appends its attempts to a list. The series of a subscription begin with its first attempt and end when it is no
-longer in relay.toml. Only lanes that have attempts or a worker are looked at once a second: of 1,000 at rest each second
-took 3 ms.
+longer in relay.toml. Once a second only lanes with attempts or a worker are looked at: 1,000 at rest took 3 ms each.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from relay.alerts.lifecycle import Step, advance
 from relay.alerts.message import message_of
 from relay.alerts.post import PostError, post
 from relay.alerts.reading import IncompleteReading, read_facts
+from relay.store.state.kept import KeptState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from relay.core.config.alerts import Alerts
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
+    from relay.store.ledger.kept import KeptStates
 
 _MAX_SENT = 20  # webhooks of one run
 
@@ -32,11 +34,12 @@ log = structlog.get_logger()
 class AlertRun:
     """The search for problems, and the sending of webhooks about them."""
 
-    def __init__(self, redis: Redis, rules: RulesInForce, clock: Callable[[], float]) -> None:
-        """`clock` gives Unix seconds."""
+    def __init__(self, redis: Redis, rules: RulesInForce, clock: Callable[[], float], lanes: KeptStates) -> None:
+        """`clock` gives Unix seconds; `lanes` are the states of the lanes."""
         self._redis = redis
         self._rules = rules
         self._clock = clock
+        self._kept = KeptState(redis, lanes)
 
     async def run(self, lease: Lease) -> None:
         """Look for problems, and send what waits to be sent; `lease` is that on the alerts.
@@ -55,7 +58,7 @@ class AlertRun:
 
     async def _look(self, alerts: Alerts, lease: Lease) -> None:
         now = self._clock()
-        facts = await read_facts(self._redis, self._rules.current, now)
+        facts = await read_facts(self._redis, self._rules.current, now, self._kept)
         known = await state.watched(self._redis)
         step = advance(known, problems(facts, alerts), round(now * 1000))
         messages = [message_of(notice, alerts.runbook) for notice in step.notices]

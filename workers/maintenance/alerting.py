@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.process.imports import import_later
+from relay.store.ledger.kept import KeptStates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,16 +17,21 @@ if TYPE_CHECKING:
     from relay.config.file import RulesInForce
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
+    from workers.maintenance.alert_run import AlertRun
 
 
 class Alerting:
     """The search for problems, and the sending of webhooks about them."""
 
-    def __init__(self, redis: Redis, rules: RulesInForce, clock: Callable[[], float]) -> None:
-        """`clock` gives Unix seconds."""
+    def __init__(
+        self, redis: Redis, rules: RulesInForce, clock: Callable[[], float], lanes: KeptStates | None = None
+    ) -> None:
+        """`clock` gives Unix seconds; `lanes` are the states of the lanes, if they are shared with others."""
         self._redis = redis
         self._rules = rules
         self._clock = clock
+        self._lanes = lanes or KeptStates(redis)
+        self._run: AlertRun | None = None
 
     @property
     def is_on(self) -> bool:
@@ -43,4 +49,6 @@ class Alerting:
         await import_later("workers.maintenance.alert_run")
         from workers.maintenance.alert_run import AlertRun  # noqa: PLC0415  see above
 
-        await AlertRun(self._redis, self._rules, self._clock).run(lease)
+        if self._run is None:
+            self._run = AlertRun(self._redis, self._rules, self._clock, self._lanes)
+        await self._run.run(lease)

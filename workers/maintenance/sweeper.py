@@ -15,6 +15,7 @@ import structlog
 from relay.store import wakeups
 from relay.store.inbox.audit import InboxAudit
 from relay.store.isolation import Isolation
+from relay.store.ledger.kept import KeptStates
 from relay.store.state.history import record_minute
 from relay.store.state.sweeps import record_sweep
 from relay.store.topics.held import release_held_events, topics_with_held_events
@@ -40,8 +41,13 @@ class Sweeper:
         rules: RulesInForce,
         clock: Callable[[], float],
         next_look: Callable[[], Awaitable[int | None]] | None = None,
+        kept: KeptStates | None = None,
     ) -> None:
-        """`clock` gives Unix seconds; `next_look` when account events of Linq's ask for a look (ms), None for none."""
+        """`clock` gives Unix seconds; `next_look` when account events of Linq's ask for a look (ms), None for none.
+
+        `kept` are the states of the lanes, if they are shared with others.
+        """
+        self._kept = kept or KeptStates(redis)
         self._next_look = next_look
         self._redis = redis
         self._key = redis.key
@@ -62,7 +68,7 @@ class Sweeper:
         for topic in await topics_with_held_events(self._redis, self._topics()):
             await contain("topic", topic, self._release(topic), {key.topic(topic): "stream"})
         history = {key.history: "stream", key.history_lanes: "stream"}
-        await contain("history", key.history, record_minute(self._redis, round(self._clock() * 1000)), history)
+        await contain("history", key.history, self._record_minute(), history)
         recording = record_sweep(self._redis, round(self._clock() * 1000))
         await self._isolation.contain("maintenance", self._key.maintenance, recording, {self._key.maintenance: "hash"})
 
@@ -71,6 +77,9 @@ class Sweeper:
         released = await release_held_events(self._redis, topic)
         log.info("topic.recovered", topic=topic, released=released)
         await self._lanes.check_topic(topic)
+
+    async def _record_minute(self) -> None:
+        await record_minute(self._redis, round(self._clock() * 1000), self._kept)
 
     async def _check_inbox_and_audit(self) -> None:
         await self._inbox_audit.run()

@@ -17,6 +17,7 @@ from relay.parts import open_store
 from relay.process.timings import DEFAULTS, Timings
 from relay.rules.cipher import cipher_of
 from relay.rules.merged import MergedRules
+from relay.store.ledger.kept import KeptStates
 from relay.store.rights.watch import RightsWatch
 from workers.delivery.partition_worker import PartitionWorker
 from workers.maintenance.alerting import Alerting
@@ -89,6 +90,7 @@ async def worker_parts(
         ):
             sender = Sender(connections, time.time, tracer)
             receivers: Receivers = {}
+            kept = KeptStates(redis)
             drift_check = DriftCheck(redis, rules, settings, time.time)
             reactions = LinqReactions(redis, rules, settings, drift_check, time.time)
             partition_worker = PartitionWorker(
@@ -112,14 +114,14 @@ async def worker_parts(
                 ),
                 partition_worker=partition_worker,
                 replayer=Replayer(redis, rules, time.time, timings),
-                sweeper=Sweeper(redis, rules, time.time, reactions.next_look),
+                sweeper=Sweeper(redis, rules, time.time, reactions.next_look, kept),
                 drift_check=drift_check,
                 reactions=reactions,
                 retention=Retention(redis, rules, time.time, settings.relay_gap_window),
                 backfiller=Backfiller(redis, rules, settings, time.time),
                 readiness=WorkerReadiness(redis, rights),
                 metrics=metrics,
-                alerting=Alerting(redis, rules, time.time),
+                alerting=Alerting(redis, rules, time.time, kept),
                 replicas=settings.relay_replicas,
                 timings=timings,
             )

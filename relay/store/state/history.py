@@ -15,7 +15,6 @@ from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
 from relay.store.driver.client import ask, ask_together, numbers_in
-from relay.store.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
 
     from relay.store.driver.client import Redis
+    from relay.store.ledger.kept import KeptStates
 
 MINUTE_MS = 60_000
 _KEPT = 65
@@ -60,17 +60,21 @@ class LaneMinute:
     delivered: Mapping[str, int]
 
 
-async def record_minute(redis: Redis, now_ms: int) -> bool:
-    """Add the counters to the history unless this minute has an entry; return True if they were added."""
+async def record_minute(redis: Redis, now_ms: int, lanes: KeptStates) -> bool:
+    """Add the counters to the history unless this minute has an entry; return True if they were added.
+
+    `lanes` are those of `redis`.
+    """
     minute_ms = now_ms // MINUTE_MS * MINUTE_MS
     last: Any = await ask(redis.xrevrange(redis.key.history, count=1))
     if last and int(last[0][0].split(b"-")[0]) >= minute_ms:
         return False
-    lanes = [state.ledger for state in await Ledger(redis).states(_COUNT_TIMEOUT)]
-    fields = await _counters(redis)
-    for name in ("delivered", "waiting", "retrying", "dead"):
-        fields[name] = sum(getattr(lane, name) for lane in lanes)
-    delivered = {lane.subscription: lane.delivered for lane in lanes}
+    states, at_rest = await lanes.read(_COUNT_TIMEOUT)
+    ledgers = [state.ledger for state in states]
+    delivered = {**at_rest, **{ledger.subscription: ledger.delivered for ledger in ledgers}}
+    fields = await _counters(redis) | {"delivered": sum(delivered.values())}
+    for name in ("waiting", "retrying", "dead"):
+        fields[name] = sum(getattr(ledger, name) for ledger in ledgers)
     return await _add(redis, minute_ms, fields, delivered)
 
 

@@ -21,25 +21,33 @@ if TYPE_CHECKING:
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
+    from relay.store.state.kept import KeptState
 
 _COUNT_TIMEOUT = 1.0  # seconds for counting events one by one, where Redis does not know their number
 
 
 async def read_state(
-    redis: Redis, config: RelayConfig | None, count_timeout: float = _COUNT_TIMEOUT
+    redis: Redis,
+    config: RelayConfig | None,
+    count_timeout: float = _COUNT_TIMEOUT,
+    kept: KeptState | None = None,
 ) -> AsyncGenerator[list[Sample]]:
     """Yield the samples of the inbox, of lines, of topics with their pull groups, and of subscriptions: a list of each.
 
-    `config` is relay.toml; without it, limits are the default ones and removed topics look like the others.
+    `config` is relay.toml; without it, limits are the default ones and removed topics look like the others. With
+    `kept`, which is of the same Redis, subscriptions at rest may be left out, and lines be those of minutes ago.
     """
     seconds, microseconds = await ask(redis.time())
     now_ms = int(seconds) * 1000 + int(microseconds) // 1000
     yield [sample async for sample in _of_events(redis, now_ms)]
-    yield [sample async for sample in _of_lines(redis, config, now_ms)]
+    yield [sample async for sample in _of_lines(redis, config, now_ms, kept)]
     yield [sample async for sample in gap_samples(redis, config, now_ms)]
     yield [Sample(declared.CONTRACT_CHANGED, 1, (*pair, what)) for pair, what, _ in await Contracts(redis).changes()]
     yield [sample async for sample in topic_samples(redis, config, now_ms, count_timeout)]
-    yield [sample async for sample in subscription_samples(redis, config, now_ms, count_timeout)]
+    yield [
+        sample
+        async for sample in subscription_samples(redis, config, now_ms, count_timeout, kept.lanes if kept else None)
+    ]
 
 
 async def _of_events(redis: Redis, now_ms: int) -> AsyncIterator[Sample]:
@@ -57,8 +65,11 @@ async def _of_events(redis: Redis, now_ms: int) -> AsyncIterator[Sample]:
         yield Sample(declared.LAST_SWEEP, swept_ms / 1000)
 
 
-async def _of_lines(redis: Redis, config: RelayConfig | None, now_ms: int) -> AsyncIterator[Sample]:
-    for sample in line_samples(await read_lines(redis, config, now_ms)):
+async def _of_lines(
+    redis: Redis, config: RelayConfig | None, now_ms: int, kept: KeptState | None
+) -> AsyncIterator[Sample]:
+    lines = await kept.lines(config, now_ms) if kept else line_samples(await read_lines(redis, config, now_ms))
+    for sample in lines:
         yield sample
     drift: dict[bytes, Any] = await ask(redis.hgetall(redis.key.drift))
     for field, value in drift.items():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from relay.core.config.relay_toml import RelayConfig, Subscription
     from relay.store.driver.client import Redis
+    from relay.store.ledger.kept import KeptStates
     from relay.store.ledger.ledger import LaneState, Owed
 
 _EXAMINED = 32
@@ -35,16 +36,23 @@ _PAGE = 100  # lanes
 
 
 async def subscription_samples(
-    redis: Redis, config: RelayConfig | None, now_ms: int, count_timeout: float
+    redis: Redis, config: RelayConfig | None, now_ms: int, count_timeout: float, kept: KeptStates | None = None
 ) -> AsyncIterator[Sample]:
-    """Yield the samples of every subscription that ever had a lane; `count_timeout` is seconds for counting events."""
+    """Yield the samples of every subscription that ever had a lane; `count_timeout` is seconds for counting events.
+
+    With `kept`, lanes at rest may be left out, but not those with a breaker that is open, and no shadow.
+    """
     suspensions = Suspensions(redis)
     paused = set(await suspensions.pauses())
     known = {subscription.name: subscription for subscription in config.subscriptions} if config else {}
     paused |= {name for name, subscription in known.items() if subscription.paused}
     breakers = await suspensions.open_breakers()
-    states = await Ledger(redis).states(count_timeout)
-    oldest, shadows = await _oldest_waiting(redis, states), await shadows_of(redis, config)
+    shadows = await shadows_of(redis, config)
+    if kept is None:
+        states: Sequence[LaneState] = await Ledger(redis).states(count_timeout)
+    else:
+        states = (await kept.read(count_timeout, also={*breakers, *shadows})).states
+    oldest = await _oldest_waiting(redis, states)
     for state in states:
         name = state.ledger.subscription
         labels = (name, _topic_of(known.get(name), state))

@@ -13,6 +13,7 @@ from relay.store.driver.client import ask
 from relay.store.lanes.delivery import Tries
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.settler import Settlement, Settler
+from relay.store.ledger.kept import KeptStates
 from relay.store.state.history import MINUTE_MS, record_minute
 from tests.support import KEYS, eventually
 from tests.web.pages.browsing import put_event, site_of
@@ -215,7 +216,7 @@ async def test_the_overview_shows_the_last_hour(redis: Redis) -> None:
         now_ms = site.context.now_ms
         for minute in (2, 1):
             await ask(redis.hset(redis.key.counts, mapping={"accepted": 600 * (3 - minute)}))
-            await record_minute(redis, now_ms - minute * MINUTE_MS)
+            await record_minute(redis, now_ms - minute * MINUTE_MS, KeptStates(redis))
         page = await browser.get("/")
         assert "accepted now 10" in page.text
 

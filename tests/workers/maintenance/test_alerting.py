@@ -17,6 +17,7 @@ from relay.linq.api.v3 import ListedLine
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.lease import Lease, acquire_lease
 from relay.store.lines.linq_facts import record_list
+from relay.store.state import kept
 from tests.building import LINE, OTHER_LINE, SECRET
 from tests.certificates import Authority, tls_server
 from tests.support import KEYS
@@ -40,7 +41,12 @@ class Worker:
 
     def __init__(self, redis: Redis, rules: Path, clock: Clock) -> None:
         self._redis = redis
-        self._alerting = Alerting(redis, ConfigFile(rules), clock)
+        self._file = ConfigFile(rules)
+        self._alerting = Alerting(redis, self._file, clock)
+
+    def reload(self) -> None:
+        """Read the changed rules."""
+        self._file.check()
 
     async def run(self) -> None:
         """Run the job once."""
@@ -180,6 +186,25 @@ async def test_lines_with_and_without_an_account_are_looked_at(
     await record_list(redis, [ListedLine(LINE), ListedLine(OTHER_LINE)], round(clock() * 1000))
     await Worker(redis, rules, clock).run()
     assert sorted(text.split()[4] for _, text in told(sink)) == [LINE, OTHER_LINE]
+
+
+async def test_many_lines_are_judged_every_five_minutes(
+    redis: Redis, rules: Path, sink: Sink, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_MANY_LINES", 1)
+    rules.write_text(rules.read_text().replace(IMMEDIATELY, 'line_flagged = { for = "0s" }\n'))
+    worker = Worker(redis, rules, clock)
+    await record_list(redis, [ListedLine(LINE), ListedLine(OTHER_LINE, "iMessage", "CRITICAL")], round(clock() * 1000))
+    await worker.run()
+    assert [OTHER_LINE in text for _, text in told(sink)] == [True]
+    await record_list(redis, [ListedLine(LINE), ListedLine(OTHER_LINE)], round(clock() * 1000))
+    await worker.run()
+    assert len(told(sink)) == 1
+    monkeypatch.setattr(kept, "_INTERVAL_MS", 0)
+    rules.write_text(rules.read_text() + "[linq]\n")
+    worker.reload()
+    await worker.run()
+    assert [kind for kind, _ in told(sink)] == ["relay.alert.began", "relay.alert.ended"]
 
 
 async def test_overwritten_key_ends_no_alert(redis: Redis, worker: Worker, sink: Sink) -> None:
