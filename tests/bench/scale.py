@@ -41,8 +41,8 @@ class Scale:
     """Subscriptions of a relay of which few are active."""
     active: int = 100
     """Subscriptions of these that get events."""
-    idle: float = 20.0
-    """Seconds of a measurement at rest."""
+    idle: float = 60.0
+    """Seconds of a measurement at rest: in a minute each periodic job runs."""
     is_wide: bool = True
     """True if variants are measured: processes, sizes, growth."""
     compared: tuple[str, ...] = (RELAY, FLOOR, DIY)

@@ -35,7 +35,7 @@ async def read_state(
     """Yield the samples of the inbox, of lines, of topics with their pull groups, and of subscriptions: a list of each.
 
     `config` is relay.toml; without it, limits are the default ones and removed topics look like the others. With
-    `kept`, which is of the same Redis, subscriptions at rest may be left out, and lines be those of minutes ago.
+    `kept`, which is of the same Redis, what no alert can be about may be left out, and lines be those of minutes ago.
     """
     seconds, microseconds = await ask(redis.time())
     now_ms = int(seconds) * 1000 + int(microseconds) // 1000
@@ -43,7 +43,7 @@ async def read_state(
     yield [sample async for sample in _of_lines(redis, config, now_ms, kept)]
     yield [sample async for sample in gap_samples(redis, config, now_ms)]
     yield [Sample(declared.CONTRACT_CHANGED, 1, (*pair, what)) for pair, what, _ in await Contracts(redis).changes()]
-    yield [sample async for sample in topic_samples(redis, config, now_ms, count_timeout)]
+    yield [sample async for sample in topic_samples(redis, config, now_ms, count_timeout, is_brief=kept is not None)]
     yield [
         sample
         async for sample in subscription_samples(redis, config, now_ms, count_timeout, kept.lanes if kept else None)

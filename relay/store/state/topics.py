@@ -13,14 +13,15 @@ from relay.store.driver.streams import count_between, order_of
 from relay.store.keys import GroupName
 from relay.store.state.sample import Sample
 from relay.store.state.unread import Place, first_after, known_first_after
-from relay.store.topics.pull.dead_letters import GroupLetters
-from relay.store.topics.retention import Bounds
+from relay.store.topics.pull.dead_letters import GroupLetters, pull_groups
+from relay.store.topics.retention import Bounds, look_at_topics
 from relay.store.topics.topics import read_topics, topic_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from relay.core.config.relay_toml import RelayConfig
+    from relay.core.config.topics import Topic
     from relay.store.driver.client import Redis
     from relay.store.topics.topics import GroupReading, TopicReading
 
@@ -28,11 +29,18 @@ if TYPE_CHECKING:
 
 
 async def topic_samples(
-    redis: Redis, config: RelayConfig | None, now_ms: int, count_timeout: float
+    redis: Redis, config: RelayConfig | None, now_ms: int, count_timeout: float, *, is_brief: bool = False
 ) -> AsyncIterator[Sample]:
-    """Yield the samples of every topic; `count_timeout` is seconds for counting events."""
+    """Yield the samples of every topic; `count_timeout` is seconds for counting events.
+
+    With `is_brief`, topics that no alert can be about are left out: they have no pull group, and are far from their
+    hard caps.
+    """
     topics = {topic.name: topic for topic in config.topics} if config else {}
-    readings = await read_topics(redis, await topic_names(redis, topics))
+    shown = await topic_names(redis, topics)
+    if is_brief and config and config.alerts:
+        shown = await _notable(redis, shown, topics, config.alerts.topic_near_cap.above)
+    readings = await read_topics(redis, shown)
     counts = await ask(redis.hgetall(redis.key.counts))
     prefix = f"routed:{redis.key.topic_prefix}"
     routed = {name.decode(): int(count) for name, count in counts.items() if name.startswith(prefix.encode())}
@@ -51,6 +59,13 @@ async def topic_samples(
     names = {GroupName(topic.name, group.name) for topic, group in groups} | (await letters.known()).keys()
     for name, number in (await letters.numbers(sorted(names))).items():
         yield Sample(declared.PULL_GROUP_DEAD_LETTERS, number, name)
+
+
+async def _notable(redis: Redis, names: Sequence[str], topics: Mapping[str, Topic], most: float) -> list[str]:
+    """Return the topics that have pull groups, or have reached the part `most` of their hard caps."""
+    pulled = {name.topic for name in await pull_groups(redis, names)}
+    sizes = {name: look.size for name, look in (await look_at_topics(redis, names)).items()}
+    return [name for name in names if name in pulled or sizes[name] > most * Bounds.of(topics.get(name)).hard_size]
 
 
 async def _of_groups(redis: Redis, groups: Groups, now_ms: int, count_timeout: float) -> AsyncIterator[Sample]:

@@ -8,7 +8,7 @@ entries are deleted anyway, so that Redis and every other topic keep working, an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from relay.core.config.topics import DEFAULT_AGE, DEFAULT_HARD_SIZE, DEFAULT_SIZE
 from relay.store import keys
@@ -17,7 +17,7 @@ from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from relay.core.config.topics import Topic
     from relay.store.driver.client import Redis
@@ -69,18 +69,34 @@ class Trimmed:
     """The group that needs the oldest entry."""
 
 
-async def topics_to_trim(redis: Redis, bounds: Mapping[str, Bounds], now_ms: int) -> list[str]:
-    """Return the topics that have reached their bounds, and those whose key is of a wrong type.
+class TopicLook(NamedTuple):
+    """The entries of a topic."""
 
-    Most of many are far from their bounds: a look at 1,000 topics takes 5 ms of CPU, and to trim each by itself 0.8 s.
-    """
-    found = []
-    for page in pages(list(bounds), _PAGE):
+    entries: int
+    """Number of them; -1 if the key is of a wrong type."""
+    size: int
+    """Bytes of Redis's memory."""
+    oldest_ms: int
+    """Unix milliseconds."""
+
+
+async def look_at_topics(redis: Redis, names: Sequence[str]) -> dict[str, TopicLook]:
+    """Look at many topics together: at 1,000 in 5 ms of CPU, where the state of each takes 85 and its trimming 800."""
+    found: dict[str, TopicLook] = {}
+    for page in pages(names, _PAGE):
         reply: Any = await _look(redis, [redis.key.topic(name) for name in page], [])
-        for name, (entries, size, oldest_ms) in zip(page, zip(*(iter(reply),) * 3, strict=True), strict=True):
-            if entries < 0 or (entries and bounds[name].are_reached(size, oldest_ms, now_ms)):
-                found.append(name)
+        found |= {name: TopicLook(*row) for name, row in zip(page, zip(*(iter(reply),) * 3, strict=True), strict=True)}
     return found
+
+
+async def topics_to_trim(redis: Redis, bounds: Mapping[str, Bounds], now_ms: int) -> list[str]:
+    """Return the topics that have reached their bounds, and those whose key is of a wrong type."""
+    looks = await look_at_topics(redis, list(bounds))
+    return [
+        name
+        for name, (entries, size, oldest_ms) in looks.items()
+        if entries < 0 or (entries and bounds[name].are_reached(size, oldest_ms, now_ms))
+    ]
 
 
 async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int, shadows: Collection[str] = ()) -> Trimmed:

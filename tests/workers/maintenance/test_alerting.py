@@ -207,6 +207,24 @@ async def test_many_lines_are_judged_every_five_minutes(
     assert [kind for kind, _ in told(sink)] == ["relay.alert.began", "relay.alert.ended"]
 
 
+async def test_topics_that_are_large_or_pulled_are_looked_at(
+    redis: Redis, rules: Path, sink: Sink, clock: Clock
+) -> None:
+    table = 'topic_near_cap = { above = 0.01, for = "0s" }\npull_group_not_read = { above = "1h", for = "0s" }\n'
+    topic = '[[topics]]\nname = "{}"\nevents = ["*"]\nsize = "1MB"\nhard_size = "1MB"\n'
+    topics = "".join(map(topic.format, ("large", "pulled", "small")))
+    rules.write_text(rules.read_text().replace(IMMEDIATELY, table) + topics)
+    await redis.xadd(KEYS.topic("large"), {"id": "e", "body": "x" * 15_000})
+    for name in ("pulled", "small"):
+        await redis.xadd(KEYS.topic(name), {"id": "e"}, id="1-0")
+    await redis.xgroup_create(KEYS.topic("pulled"), "crm", id="0")
+    await Worker(redis, rules, clock).run()
+    assert sorted(text.split(":")[0] for _, text in told(sink)) == [
+        "[warning] pull_group_not_read",
+        "[warning] topic_near_cap",
+    ]
+
+
 async def test_overwritten_key_ends_no_alert(redis: Redis, worker: Worker, sink: Sink) -> None:
     await quarantine(redis)
     await worker.run()

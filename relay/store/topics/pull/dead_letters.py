@@ -241,11 +241,11 @@ async def groups_with_letters(redis: Redis, topics: Sequence[str]) -> dict[Group
     Looked at are the groups of `topics`, those that noted a place there, and those that were known to have letters.
     """
     letters = GroupLetters(redis)
-    names = {*await _pull_groups(redis, topics), *await letters.known()}
+    names = {*await pull_groups(redis, topics), *await letters.known()}
     return {name: number for name, number in (await letters.numbers(sorted(names))).items() if number}
 
 
-async def _pull_groups(redis: Redis, topics: Sequence[str]) -> set[GroupName]:
+async def pull_groups(redis: Redis, topics: Sequence[str]) -> set[GroupName]:
     """Return the pull groups of `topics`, and those that noted a place there."""
     found = set()
     for page in pages(topics, _PAGE):
