@@ -53,6 +53,7 @@ POOL = "relay/store/driver/pools/failover_pool.py"
 UVLOOP = "relay/store/driver/pools/uvloop_errors.py"
 CLUSTER = "relay/store/driver/pools/cluster_pool.py"
 ARQ_CLIENT = "workers/runtime/arq_client.py"
+FIXED_KEYS = "relay/store/fixed_keys.py"
 ORDERED = "relay/store/driver/ordered_connection.py"
 SCRIPTS = "relay/store/driver/scripts.py"
 STREAMS = "relay/store/driver/streams.py"
@@ -92,8 +93,8 @@ USES: dict[str, list[Use]] = {
         Use("arq.worker:Worker.tasks", RUNNER, "jobs that outlive their worker are awaited at shutdown"),
         Use("arq.worker:Worker.in_progress_timeout_s", RUNNER, "a short lock, kept alive by the job's lease"),
         Use("arq.connections:ArqRedis", ARQ_CLIENT, "subclassed: without arq:abort"),
-        Use("arq.constants:job_key_prefix", "relay/store/keys.py", "by text: scripts enqueue jobs in arq's format"),
-        Use("arq.constants:in_progress_key_prefix", "relay/store/keys.py", "by text: the lease renews arq's lock"),
+        Use("arq.constants:job_key_prefix", FIXED_KEYS, "by text: scripts enqueue jobs in arq's format"),
+        Use("arq.constants:in_progress_key_prefix", FIXED_KEYS, "by text: the lease renews arq's lock"),
     ],
     "prometheus-client": [
         Use("prometheus_client:Histogram", METRICS, "subclassed: takes many durations at once"),

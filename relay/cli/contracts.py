@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from relay.store.contracts.record import Sample
 
 ApiOption = Annotated[
-    Dialect | None, typer.Option("--api", help="Only payloads of this webhook API of Linq.", show_choices=True)
+    Dialect | None,
+    typer.Option("--api", metavar="v3|v2", help="Only payloads of this webhook API of Linq.", show_choices=True),
 ]
 TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="The event type, such as message.received.")]
 

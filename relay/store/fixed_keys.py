@@ -4,9 +4,9 @@ from __future__ import annotations
 
 DEFAULT_PREFIX = "relay"
 
-ARQ_LOCK = "in-progress"
-ARQ_KINDS = ("job", ARQ_LOCK, "retry", "result")
-"""Kinds of keys that arq has for a job."""
+ARQ_LOCK = "arq:in-progress:"
+ARQ_PREFIXES = ("arq:job:", ARQ_LOCK, "arq:retry:", "arq:result:")
+"""Prefixes of the keys that arq has for a job; its id follows (`arq.constants`, which an ingress does not import)."""
 
 
 def shard_prefix(prefix: str, shard: int) -> str:
@@ -102,9 +102,9 @@ class FixedKeys:
         """Return the id of the arq job of that name: below our prefix, since arq's keys are shared by its users."""
         return f"{self.prefix}:{name}"
 
-    def arq(self, kind: str, job: str) -> str:
-        """Return the key of this kind that arq has for a job with a name of ours."""
-        return f"arq:{kind}:{self.job_id(job)}"
+    def arq(self, prefix: str, job: str) -> str:
+        """Return the key, one of `ARQ_PREFIXES`, that arq has for a job with a name of ours."""
+        return f"{prefix}{self.job_id(job)}"
 
     def pattern(self) -> str:
         """Return the pattern of all keys under the prefix, for an ACL rule; arq's are not among them."""
@@ -122,4 +122,4 @@ class FixedKeys:
         """
         if not job_id.startswith(f"{self.prefix}:"):
             raise ValueError(f"the job id {job_id!r} must begin with {self.prefix}:")
-        return f"arq:{ARQ_LOCK}:{job_id}"
+        return f"{ARQ_LOCK}{job_id}"

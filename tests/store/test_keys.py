@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-import pytest
+from arq.constants import in_progress_key_prefix, job_key_prefix, result_key_prefix, retry_key_prefix
 from redis.crc import key_slot
 
-from relay.store.fixed_keys import ARQ_KINDS
+from relay.store.fixed_keys import ARQ_PREFIXES
 from relay.store.keys import Keyspace
 from relay.store.rights.check import uses_of
 from tests.product_source import parsed
@@ -37,9 +37,11 @@ def test_only_the_keyspace_knows_prefixes() -> None:
     assert [f"{name}:{line}" for name, tree in files.items() for line in uses_of_a_prefix(tree)] == []
 
 
-@pytest.mark.parametrize("kind", ARQ_KINDS)
-def test_keys_of_arq_have_the_prefix(kind: str) -> None:
-    assert Keyspace("ours").arq(kind, "route") == f"arq:{kind}:ours:route"
+def test_keys_of_arq_are_below_our_prefix() -> None:
+    prefixes = [job_key_prefix, in_progress_key_prefix, retry_key_prefix, result_key_prefix]
+    assert [Keyspace("ours").arq(prefix, "route") for prefix in ARQ_PREFIXES] == [
+        f"{each}ours:route" for each in prefixes
+    ]
 
 
 def test_every_key_in_use_is_in_the_slot_of_its_shard() -> None:

@@ -20,7 +20,7 @@ from redis.exceptions import AuthenticationError, AuthenticationWrongNumberOfArg
 from relay.core.errors import Problem, SettingsError
 from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.pools.cluster_pool import NotAClusterError
-from relay.store.fixed_keys import ARQ_KINDS
+from relay.store.fixed_keys import ARQ_PREFIXES
 from relay.store.rights.rules import relay_rule
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _COMMAND_IN_ERROR = re.compile(r"to run the '([^']+)' command")
 def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
     """Return a use of each command that the relay needs, and of each kind of key."""
     stream, counts, queue, topics, mark = key.topic("t"), key.counts, key.queue, key.topics, key.prepared
-    job, lock, retry, result = (key.arq(kind, "route") for kind in ARQ_KINDS)
+    job, lock, retry, result = (key.arq(prefix, "route") for prefix in ARQ_PREFIXES)
     script, sha = "return 1", "0" * 40
     return (
         *([("CLUSTER", "SLOTS")] if key.is_tagged else []),

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.store.fixed_keys import ARQ_KINDS
+from relay.store.fixed_keys import ARQ_PREFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,7 +91,7 @@ class Rule:
 
 def relay_rule(key: Keyspace) -> Rule:
     """Return the rights that the relay needs: all its roles and commands."""
-    arq = (f"~{key.arq(kind, '*')}" for kind in ARQ_KINDS)
+    arq = (f"~{key.arq(prefix, '*')}" for prefix in ARQ_PREFIXES)
     return Rule((f"~{key.pattern()}", *arq), _at(key, RELAY_COMMANDS, _CLUSTER))
 
 

@@ -152,7 +152,7 @@ OTHER_KEYS = [
     *(KEYS.seen_prefix + "unread1", KEYS.queue, KEYS.slow_queue, KEYS.replays, KEYS.replays_running, KEYS.memory_probe),
     KEYS.maintenance,
     *(KEYS.chats, KEYS.chats_proved, KEYS.chats_last_writer),
-    *(KEYS.ready(wakeups.partition_of("bot")), KEYS.arq("job", "route")),
+    *(KEYS.ready(wakeups.partition_of("bot")), KEYS.arq("arq:job:", "route")),
     *(
         KEYS.lease(job)
         for job in (wakeups.route(KEYS).job_id, wakeups.deliver(KEYS, wakeups.partition_of("bot")).job_id)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 async def test_sweep_of_a_full_redis_still_wakes_the_router(redis: Redis, redis_url: str, rules_file: Path) -> None:
     async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
         await accept(redis, webhook_of())
-        await redis.delete(KEYS.queue, KEYS.arq("job", "route"))
+        await redis.delete(KEYS.queue, KEYS.arq("arq:job:", "route"))
         await redis.config_set("maxmemory", "1")
         try:
             with capture_logs() as logs:
