@@ -5,12 +5,16 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from redis import Redis as BlockingRedis
 
 from relay.consumer import StoreError, UnknownTopic, consume
+from relay.consumer.protocol.reading import Reading
 from relay.store.topics.registry import register_topics
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from relay.store.driver.client import Redis
 
 STREAM = "relay:topic:support"
@@ -92,6 +96,31 @@ async def test_stale_events_of_a_dead_member_are_claimed(redis: Redis, redis_url
     await redis.xreadgroup("g", "dead", {STREAM: ">"})
     await asyncio.sleep(0.1)
     assert await take(redis_url, 2, claim_after=0.05) == ["a", "b"]
+
+
+async def test_member_of_a_former_name_leaves_what_another_has_claimed(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that was killed starts again under its name, while another takes its events over."""
+    await feed(redis, "a", "b")
+    await redis.xgroup_create(STREAM, "g", "0")
+    rows = await redis.xreadgroup("g", "m", {STREAM: ">"})
+    entries = [entry for entry, _ in rows[0][1]]
+    claim, is_taken = Reading._claim, False
+
+    def claim_later(reading: Reading, want: int) -> Iterator[object]:
+        nonlocal is_taken
+        if not is_taken:
+            with BlockingRedis.from_url(redis_url) as other:
+                is_taken = len(other.xclaim(STREAM, "g", "other", 50, entries)) == len(entries)
+        return claim(reading, want)
+
+    await asyncio.sleep(0.1)
+    monkeypatch.setattr(Reading, "_claim", claim_later)
+    await feed(redis, "c")
+    assert await take(redis_url, 1, claim_after=60) == ["c"]
+    assert is_taken
+    assert await pending(redis) == 2
 
 
 async def test_events_of_a_working_member_are_not_claimed(redis: Redis, redis_url: str) -> None:

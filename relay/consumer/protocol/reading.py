@@ -207,6 +207,9 @@ class Reading:
         """Return the idle time, in ms, from which this member may claim an event; at once what is its own."""
         return 0 if row.holder == self._member else least_idle_of(row.holder, self._claim_ms)
 
+    def _kind(self, row: Pending) -> tuple[int, bool]:
+        return self.least_idle(row), row.idle_ms >= self._claim_ms  # those of one kind may be claimed together
+
     def _as_begun(self, row: Pending) -> Pending:
         """Return the row without a delivery that reached this member in a reply that was lost."""
         is_lost_reply = row.holder == self._member and row.idle_ms < (time.monotonic() - self._began_at) * 1000
@@ -219,12 +222,12 @@ class Reading:
             self._to_bury.append(self._due.popleft())
             return
         rows = [self._due.popleft()]
-        least_idle = self.least_idle(first)
         while first.deliveries == 0 and len(rows) < want and self._due:
-            if self._due[0].deliveries or self.least_idle(self._due[0]) != least_idle:
+            if self._due[0].deliveries or self._kind(self._due[0]) != self._kind(first):
                 break
             rows.append(self._due.popleft())
         entries = [row.entry for row in rows]
+        least_idle = min(row.idle_ms for row in rows)  # as seen: another may have claimed them since, its own too
         count = (b"RETRYCOUNT", first.deliveries + 1) if first.holder == self._member else ()
         span = (entries[0], entries[-1], len(entries), self._member)
         replies = yield from self._send(
