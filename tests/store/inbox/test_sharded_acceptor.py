@@ -13,6 +13,7 @@ from relay.core.errors import StoreUnavailable
 from relay.linq.payloads.shard_key import shard_key_in
 from relay.process.timings import DEFAULTS
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis
+from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.sharded_acceptor import ShardedAcceptor
 from relay.store.inbox.waiting_room import Room
 from relay.store.shards import Shards, open_shards
@@ -40,9 +41,10 @@ def of_shard(shards: Shards, shard: Redis) -> VerifiedWebhook:
 
 async def test_event_is_in_the_inbox_of_its_shard_once(redis: Redis, redis_url: str) -> None:
     del redis
+    share = Room().share(3)
     async with (
         open_shards(redis_url, REQUEST_TIMEOUT, count=3) as shards,
-        ShardedAcceptor(shards, WINDOW, time.time) as acceptor,
+        ShardedAcceptor([Acceptor(shard, WINDOW, time.time, room=share) for shard in shards.all]) as acceptor,
     ):
         expected = {shard.key.name: of_shard(shards, shard) for shard in shards.all}
         answers = await asyncio.gather(*(acceptor.accept(webhook) for webhook in expected.values() for _ in range(9)))
@@ -55,11 +57,15 @@ async def test_event_is_in_the_inbox_of_its_shard_once(redis: Redis, redis_url: 
 
 
 async def test_shard_that_does_not_answer_delays_no_other(redis: Redis, redis_url: str) -> None:
+    share = Room(webhooks=2).share(2)
     async with (
         open_redis(redis_url, REQUEST_TIMEOUT) as works,
         open_redis(f"redis://127.0.0.1:{reserve_port()}", REQUEST_TIMEOUT, "relay/1") as fails,
-        ShardedAcceptor(shards := Shards((works, fails)), WINDOW, time.time, 0, HASTY, Room(webhooks=2)) as acceptor,
+        ShardedAcceptor(
+            [Acceptor(shard, WINDOW, time.time, timings=HASTY, room=share) for shard in (works, fails)]
+        ) as acceptor,
     ):
+        shards = Shards((works, fails))
         refused = asyncio.create_task(acceptor.accept(of_shard(shards, fails)))
         await eventually(lambda: not acceptor.redis_answers)
         with pytest.raises(StoreUnavailable, match="wait for Redis already"):
