@@ -28,6 +28,7 @@ _LINGER_TIMEOUT = 1.0  # seconds that the rest of a body is read after its respo
 _DISCONNECTED = 499  # of nginx: the client closed the connection
 
 _SERVER = "linq-relay"
+_MALFORMED = "aiohttp.http_exceptions"  # module of the errors; not documented: if it moves, tracebacks return
 
 _log = logging.getLogger(__name__)
 
@@ -42,9 +43,7 @@ class _AppLog(logging.LoggerAdapter[logging.Logger]):
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log, or report malformed HTTP."""
         error = kwargs.get("exc_info")
-        if (
-            error is None or type(error).__module__ != "aiohttp.http_exceptions"
-        ):  # not documented; if it moves, tracebacks return
+        if error is None or type(error).__module__ != _MALFORMED:
             super().log(level, msg, *args, **kwargs)
             return
         traceback.clear_frames(error.__traceback__)  # one of them has the error: a cycle that would hold what was sent

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
-    from relay.store.gaps.walk_record import Walk
 
 _STUCK_MS = 900_000  # without a save: it waits ten minutes for room in the inbox, and two for an answer of Linq's
 
@@ -37,11 +36,8 @@ async def gap_samples(redis: Redis, config: RelayConfig | None, now_ms: int) -> 
         walk = await WalkRecord(redis, account).read()
         if walk is not None:
             labels = (_COMMANDS[walk.mode],) if account is None else (_COMMANDS[walk.mode], account)
-            yield Sample(declared.GAP_LAST_RUN, max(walk.at_ms, walk.started_ms) / 1000, labels)
-            yield Sample(declared.GAP_LAST_RUN_FAILED, _has_failed(walk, now_ms), labels)
+            at_ms = max(walk.at_ms, walk.started_ms)
+            is_stuck = walk.state is WalkState.WALKING and now_ms - at_ms > _STUCK_MS
+            yield Sample(declared.GAP_LAST_RUN, at_ms / 1000, labels)
+            yield Sample(declared.GAP_LAST_RUN_FAILED, walk.state is WalkState.FAILED or is_stuck, labels)
             yield Sample(declared.GAP_MESSAGES_MISSING, walk.left, labels[1:])
-
-
-def _has_failed(walk: Walk, now_ms: int) -> bool:
-    is_stuck = walk.state is WalkState.WALKING and now_ms - max(walk.at_ms, walk.started_ms) > _STUCK_MS
-    return walk.state is WalkState.FAILED or is_stuck

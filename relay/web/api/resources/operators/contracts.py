@@ -34,11 +34,8 @@ class OfApi(Input):
     """Only payloads of `v3`, or of `v2`; absent: of both."""
 
 
-class ContractsQuery(Paging):
+class ContractsQuery(OfApi, Paging):
     """The contracts that are asked for."""
-
-    api: Dialect | None = None
-    """Only payloads of `v3`, or of `v2`; absent: of both."""
 
 
 class ContractChange(Output):
