@@ -91,10 +91,13 @@ class FlowControl:
 
     def capacity(self, in_flight: int) -> int:
         """Return the number of deliveries that may be started beside the `in_flight` ones."""
+        return self._capacity_at(in_flight, self._now(), self._session.now_ms())
+
+    def _capacity_at(self, in_flight: int, now: float, now_ms: int) -> int:
         if self._is_paused:
             return 0
-        capacity = self._breaker.most_in_flight(self._session.now_ms()) - in_flight
-        return min(capacity, self._bucket.available(self._now())) if self._bucket else capacity
+        capacity = self._breaker.most_in_flight(now_ms) - in_flight
+        return min(capacity, self._bucket.available(now)) if self._bucket else capacity
 
     def admit(self) -> None:
         """Count a delivery that is started against the rate."""
@@ -106,13 +109,19 @@ class FlowControl:
         if self._bucket:
             self._bucket.put_back()
 
-    def opens_in(self) -> float | None:
-        """Return the seconds until the capacity grows on its own, or None if it does not."""
+    def opens_in(self, in_flight: int) -> float | None:
+        """Return the seconds until it has capacity beside `in_flight` deliveries; None if time alone gives none.
+
+        0 if it has some now: time has passed since the caller found none.
+        """
+        now, now_ms = self._now(), self._session.now_ms()
+        if self._capacity_at(in_flight, now, now_ms) > 0:
+            return 0.0
         if self._is_paused:
             return None
-        wait = self._bucket.wait(self._now()) if self._bucket else 0.0
+        wait = self._bucket.wait(now) if self._bucket else 0.0
         if self.is_probing and self._breaker.open_state:
-            wait = max(wait, (self._breaker.open_state.probe_ms - self._session.now_ms()) / 1000)
+            wait = max(wait, (self._breaker.open_state.probe_ms - now_ms) / 1000)
         return wait if wait > 0 else None
 
     def ramp_ends_in(self) -> float | None:

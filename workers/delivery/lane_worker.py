@@ -169,8 +169,7 @@ class LaneWorker:
             await self.source.check()
             await self._flow_control.tick()
             await self.settling.trim_dead_letters()
-            await self._fill()
-            await self._wait()
+            await self._wait(await self._fill())
 
     async def _begin(self) -> None:
         """Continue with what Redis has of the lane."""
@@ -183,25 +182,31 @@ class LaneWorker:
         if (original := self._subscription.shadow_of) is not None:
             await self._access.mark_shadow(original)
 
-    async def _fill(self) -> None:
-        """Start deliveries while there are any and flow control allows more."""
-        if self._loop.time() < self._starts_at:
-            return
+    async def _fill(self) -> float | None:
+        """Start deliveries while there are any and flow control allows more.
+
+        Returns the seconds after which more may be started, of the moment that ended it; None if time alone allows none.
+        """
+        if (pause := self._starts_at - self._loop.time()) > 0:
+            return pause
         while (capacity := self._capacity) > 0:
             if not self._read:
                 try:
                     self._read.extend(await self.source.next(capacity, prefer_new=self._flow_control.is_probing))
                 except LeaseLost:
                     self._session.lease.lost.set()
-                    return
+                    return None
             if not self._read:
-                return
+                due_ms = self.source.next_due
+                return None if due_ms is None else (due_ms - self._session.now_ms()) / 1000
             while not self._session.lease.is_sure:
                 if self._session.lease.lost.is_set():
-                    return
+                    return None
                 await asyncio.sleep(0.05)
             for _ in range(min(self._capacity, len(self._read))):  # which may have changed during the read
                 self._start(self._read.popleft())
+        # The end of a delivery in flight ends a suspension.
+        return None if self._access.is_suspended else self._flow_control.opens_in(len(self.in_flight))
 
     def _start(self, delivery: Delivery) -> None:
         verdict = verdict_without_attempt(delivery, self._subscription, self._session.now_ms())
@@ -264,20 +269,9 @@ class LaneWorker:
         if await self.settling.settle(delivery, tries, verdict, attempt, is_probe=is_probe, lingers=lingers):
             self.source.settled(delivery, verdict)  # else it stays pending for the next worker
 
-    async def _wait(self) -> None:
-        """Wait until something changed, a retry is due, or flow control opens."""
-        waits = []
-        if (ramp_ends_in := self._flow_control.ramp_ends_in()) is not None:
-            waits.append(ramp_ends_in)
-        if self._access.is_suspended:
-            pass  # the end of a delivery in flight wakes it
-        elif (pause := self._starts_at - self._loop.time()) > 0:
-            waits.append(pause)
-        elif self._flow_control.capacity(len(self.in_flight)) > 0:
-            if self.source.next_due is not None:
-                waits.append((self.source.next_due - self._session.now_ms()) / 1000)
-        elif (opens_in := self._flow_control.opens_in()) is not None:
-            waits.append(opens_in)
+    async def _wait(self, seconds: float | None) -> None:
+        """Wait until something changed, but at most `seconds` and until a breaker has ramped for long enough."""
+        waits = [wait for wait in (seconds, self._flow_control.ramp_ends_in()) if wait is not None]
         if not waits and self._is_at_rest:
             self._at_rest_since = self._loop.time()
         with suppress(TimeoutError):

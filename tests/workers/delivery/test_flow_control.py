@@ -19,6 +19,7 @@ from tests.support import eventually
 from tests.workers.conftest import Received, Sink, rules_for
 from tests.workers.delivering import delivering as delivering_with
 from tests.workers.delivering import feed, ledger_of
+from workers.delivery.flow_control import FlowControl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -197,6 +198,20 @@ async def test_rate_is_kept(redis: Redis, rules_file: Path, rules: ConfigFile, b
         await eventually(lambda: delivered(redis, 35))
     # A burst of 20 and 20 a second from then on: so the last of 35 takes 0.75 s. A slow machine only makes it later.
     assert all(count <= 20 + 20 * (post.at - began) + 0.01 for count, post in enumerate(sink.received, start=1))
+
+
+async def test_token_that_comes_while_a_turn_ends_is_used(
+    redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes between the last look for one and the decision how long to wait, with nothing in flight to wake it."""
+    seconds = [0.0]  # of the looks to come; the last one is that of all further looks
+    monkeypatch.setattr(FlowControl, "_now", staticmethod(lambda: seconds.pop(0) if len(seconds) > 1 else seconds[0]))
+    write_rules(rules_file, rules, sink, bot="rate = 20")
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, bot, *map(str, range(21)))
+        await eventually(lambda: delivered(redis, 20))
+        seconds.append(1.0)
+        await eventually(lambda: delivered(redis, 21))
 
 
 # --- verdicts without a POST ---------------------------------------------------------------------------
