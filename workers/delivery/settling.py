@@ -89,7 +89,7 @@ class LaneSettling:
                 return False
         self._buried += isinstance(verdict, DeadLettered)
         if attempt is not None and attempt.outcome is Outcome.DELIVERED:
-            self._succeeded_ms = attempt.ended_ms
+            self._succeeded_ms = max(self._succeeded_ms, attempt.ended_ms)
         return True
 
     async def trim_dead_letters(self) -> None:

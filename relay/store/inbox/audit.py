@@ -29,9 +29,10 @@ class InboxAudit:
 
     async def run(self) -> None:
         """Compare the inbox and the quarantine with their counters, and correct the counters."""
+        seen = self._seen  # before the read: another look may end first, and has seen more
         redis_keys = [self._key.inbox, self._key.quarantine, self._key.counts, self._key.audited]
         accepted, audited, inbox, quarantine = await _audit(self._redis, redis_keys, [])
-        before, self._seen = max(audited, self._seen), accepted
+        before, self._seen = max(audited, seen), accepted
         if accepted < before:
             what = self._key.counts if audited else "the whole database"
             log.error("inbox.state_lost", deleted=what, accepted_before=before, accepted=accepted)
