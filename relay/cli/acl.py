@@ -44,7 +44,9 @@ def acl(
     viewer: Annotated[bool, typer.Option("--viewer", help="The user of commands that only look.")] = False,
     topic: Annotated[str | None, typer.Option(metavar="TOPIC", help="The topic that a team pulls from.")] = None,
     group: Annotated[str | None, typer.Option(metavar="GROUP", help="The consumer group of the team.")] = None,
-    user: Annotated[str | None, typer.Option(metavar="NAME", help="The user; by default named by its use.")] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the user; default: relay, relay-viewer or relay-GROUP.")
+    ] = None,
     form: Annotated[
         Form,
         typer.Option(

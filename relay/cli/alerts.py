@@ -81,7 +81,7 @@ app.callback(invoke_without_command=True, no_args_is_help=False)(with_options(al
 
 @command(app, examples=("relay alerts test", "relay alerts test --json"), view=("json",))
 def test(*, view: View) -> None:
-    """Send a test webhook to the url of [alerts], from this machine; exit code 1 if it is not taken."""
+    """Send a test webhook to the url of [alerts], from this machine; exit code 1 if it is not accepted."""
     path = Settings.load().relay_config
     loaded = load_config(path)
     if loaded.alerts is None:

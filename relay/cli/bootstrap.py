@@ -190,7 +190,7 @@ command(
     app,
     examples=(
         "relay bootstrap adopt 550e8400-e29b-41d4-a716-446655440000 --secret-file linq.secret",
-        "printenv OLD_SECRET | relay bootstrap adopt 550e8400-e29b-41d4-a716-446655440000 --line +16465550123",
+        "relay bootstrap adopt 550e8400-e29b-41d4-a716-446655440000 --line +16465550123 < linq.secret",
     ),
 )(bootstrap_ownership.adopt)
 

@@ -74,7 +74,9 @@ def prune(
 
 
 def adopt(
-    subscription_id: Annotated[str, typer.Argument(metavar="SUBSCRIPTION_ID", help="Linq's id of it.")],
+    subscription_id: Annotated[
+        str, typer.Argument(metavar="SUBSCRIPTION_ID", help="The id of the subscription at Linq.")
+    ],
     *,
     secret_file: Annotated[
         Path, typer.Option("--secret-file", metavar="FILE", help="The file with its signing secret; - reads stdin.")

@@ -55,14 +55,14 @@ def list_(
     which: EventFilter,
     limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
     cursor: Annotated[
-        str | None, typer.Option(metavar="CURSOR", help="Go on after the last one, as its last line says.")
+        str | None, typer.Option(metavar="CURSOR", help="Continue a list, by the cursor that it printed.")
     ] = None,
     via: Via,
     view: View,
 ) -> None:
     """List dead letters of subscriptions, oldest first, and the number of those of pull groups; or those of a group.
 
-    If there are more, the cursor of the next ones is told on standard error.
+    If there are more, the cursor for the next ones is printed on standard error.
     """
     access, name = via.remote(), _group(group, subscription)
     if name is not None:

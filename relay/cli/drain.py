@@ -76,9 +76,14 @@ def drain(
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until nothing is in flight.")] = False,
     timeout: Annotated[
-        str, typer.Option("--timeout", metavar="DURATION", help="Longest wait; then exit code 1 and what is left.")
+        str,
+        typer.Option(
+            "--timeout", metavar="DURATION", help="Wait no longer than this; then print what is left, exit code 1."
+        ),
     ] = "60s",
-    length: Annotated[str, typer.Option("--for", metavar="DURATION", help="It ends by itself after this time.")] = "1h",
+    length: Annotated[
+        str, typer.Option("--for", metavar="DURATION", help="Take work again by itself after this time.")
+    ] = "1h",
     host: HostOption = None,
     end: Annotated[bool, typer.Option("--end", help="Take work again.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Only show what is drained, and what is in flight.")] = False,

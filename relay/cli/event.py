@@ -37,7 +37,7 @@ def event(
     via: Via,
     view: View,
 ) -> None:
-    """Tell what happened to an event: received, routed, delivered, tried, pulled.
+    """Show what happened to an event: received, routed, delivered, tried, pulled.
 
     It is found at once by the time of its acceptance, which is known for RELAY_DEDUPE_WINDOW; an older one is searched
     in the topics, newest first. Exit code 1 if it is not found.

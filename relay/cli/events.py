@@ -70,7 +70,7 @@ def search(
     limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
     seconds: SecondsOption = 10.0,
     cursor: Annotated[
-        str | None, typer.Option(metavar="CURSOR", help="Continue a search, as its last line says.")
+        str | None, typer.Option(metavar="CURSOR", help="Continue a search, by the cursor that it printed.")
     ] = None,
     via: Via,
     view: View,

@@ -74,7 +74,7 @@ def record(
         "fixtures"
     ),
     variants: Annotated[
-        int, typer.Option(min=1, metavar="NUMBER", help="Payloads of each type and version that are kept at least.")
+        int, typer.Option(min=1, metavar="NUMBER", help="Keep at least this many payloads of each type and version.")
     ] = 4,
     which: EventFilter,
     limit: LimitOption = 2000,

@@ -77,7 +77,7 @@ def gaps(
 ) -> None:
     """Compare the messages that Linq has with the events that were accepted; change nothing.
 
-    It reads all chats of the lines through Linq's API. A run that was interrupted goes on where it was.
+    It reads all chats of the lines through Linq's API. A run that was interrupted is continued by the next one.
     """
     _show_gaps(_Job(_asked(Mode.LOOK, line, since, until), rate, restart, account), view)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from relay.store.keys import GroupName
 
 app = commands(
-    "List, show, move and delete pull groups: consumer groups by which teams read a topic themselves.",
+    "List, show, move and delete pull groups: the consumer groups of teams that read a topic themselves.",
     examples=("relay groups list", "relay groups seek support/billing --to 2h --dry-run"),
 )
 TopicOption = Annotated[str | None, typer.Option("--topic", metavar="NAME", help="Only the groups of this topic.")]

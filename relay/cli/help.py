@@ -15,6 +15,8 @@ _LONG = 500  # characters: no first sentence is cut
 _WHOLE = re.compile(r"(\[default: \d+)\.0\]")  # of a default that is a whole number
 _PREFIX = "Value error, "
 _RANGE = re.compile(r"; x>=[\d.]+|  \[x>=[\d.]+\]")  # typer's words for a minimum
+_BETWEEN = re.compile(r"([\d.]+)<=x<=([\d.]+)")  # and for a minimum and a maximum
+_COLUMNS = 80
 
 EXIT_CODES = (
     "0   done",
@@ -25,8 +27,16 @@ EXIT_CODES = (
 
 
 def verbatim(title: str, lines: Sequence[str]) -> str:
-    """Return a section of an epilog, such as the examples."""
-    return "\n".join((f"{title}:", *(f"  {line}" for line in lines)))
+    """Return a section of an epilog, such as the examples; a long line goes on in the next, as a shell takes it."""
+    return "\n".join((f"{title}:", *(_wrapped(f"  {line}") for line in lines)))
+
+
+def _wrapped(line: str) -> str:
+    """Break a line before its last options, if it is too long."""
+    if len(line) <= _COLUMNS:
+        return line
+    last = line.rindex(" --", 0, _COLUMNS - 1)
+    return f"{line[:last]} \\\n{_wrapped(f'      {line[last + 1 :]}')}"
 
 
 class _Plain:
@@ -47,7 +57,8 @@ class _Plain:
             if parameter.param_type_name == "argument":
                 arguments.append((_name(parameter), parameter.help or ""))
             else:
-                options.append((record[0], _WHOLE.sub(r"\1]", _RANGE.sub("", record[1]))))
+                text = _BETWEEN.sub(r"\1 to \2", _RANGE.sub("", record[1]))
+                options.append((record[0], _WHOLE.sub(r"\1]", text)))
         for title, rows in (("Arguments", arguments), ("Options", options)):
             if rows:
                 with formatter.section(title):

@@ -63,7 +63,7 @@ def list_(*, view: View) -> None:
 
 @command(app, examples=("relay lines show +16465550123", "relay lines show +16465550123 --json"))
 def show(line: LineArgument, *, view: View) -> None:
-    """Show a line: what Linq tells of it, its last events, its last two weeks, and what takes it."""
+    """Show a line: its state at Linq, its last events, its last two weeks, and who gets its events."""
     found = run(_show(load_settings(), line))
     if view.json:
         print_json(asdict(found))
@@ -122,7 +122,7 @@ def opt_outs_(
         int, typer.Option(metavar="COUNT", min=1, max=MAX_LIMIT, help="Number of handles, at most.")
     ] = DEFAULT_LIMIT,
     cursor: Annotated[
-        str | None, typer.Option(metavar="CURSOR", help="The next page: what the one before printed.")
+        str | None, typer.Option(metavar="CURSOR", help="Show the next page, by the cursor that the last one printed.")
     ] = None,
     view: View,
 ) -> None:

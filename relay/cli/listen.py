@@ -70,8 +70,10 @@ def listen(
         str | None, typer.Option(metavar="TEXT", help="Only this phone number or e-mail address of a customer.")
     ] = None,
     via: Via,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time for each POST.")] = 10.0,
-    duration: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End after this time: 10m.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Longest time for each POST.")] = 10.0,
+    duration: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="End after this time, such as 10m.")
+    ] = None,
     count: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="End after this many events.")] = None,
     shape: Annotated[
         Literal["2025-01-01", "2026-02-03"] | None,
@@ -85,7 +87,8 @@ def listen(
     """Show the events of a topic as they come, and POST them to this machine.
 
     Each POST has the headers and signatures of a push delivery, made with a secret of the token's team that never
-    changes. After a break it goes on where it was. No subscription and no group takes part, so none misses an event.
+    changes. After a lost connection it continues where it was. No subscription and no group takes part, so none
+    misses an event.
     """
     query = {"since": _ago(since), "line": line, "type": event_type, "handle": handle}
     wanted = Wanted(

@@ -40,7 +40,7 @@ def message(
     via: Via,
     view: View,
 ) -> None:
-    """Tell the life of a message: sent, delivered, read, failed, edited, reactions, replies, and what is missing.
+    """Show the life of a message: sent, delivered, read, failed, edited, reactions, replies, and what is missing.
 
     The topics are searched, newest first, back to its beginning. Exit code 1 if they hold nothing of it.
     """

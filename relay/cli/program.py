@@ -52,18 +52,16 @@ TABLE: dict[str, Entry] = {
         "Show the topics, their readers and their lag; follow or drop one.",
         is_group=True,
     ),
-    "event": Entry("event", OBSERVE, "Tell what happened to an event, from its arrival to every delivery."),
+    "event": Entry("event", OBSERVE, "Show what happened to an event, from its arrival to every delivery."),
     "message": Entry(
-        "message", OBSERVE, "Tell the life of a message: sent, delivered, read, its reactions and replies."
+        "message", OBSERVE, "Show the life of a message: sent, delivered, read, its reactions and replies."
     ),
     "events": Entry("events", OBSERVE, "Search events by handle, chat, message, line, type and time.", is_group=True),
-    "lines": Entry(
-        "lines", OBSERVE, "Show our numbers at Linq: activity, health, what takes them, opt-outs.", is_group=True
-    ),
+    "lines": Entry("lines", OBSERVE, "Show our numbers at Linq: activity, health, topics, opt-outs.", is_group=True),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
     "shadow": Entry("shadow", OBSERVE, "Compare a shadow with the subscription that it shadows.", is_group=True),
     "audit": Entry("audit", OBSERVE, "Show what operators and teams changed, who, when and why; export it."),
-    "alerts": Entry("alerts", OBSERVE, "Show what is firing of [alerts] in relay.toml; send a test.", is_group=True),
+    "alerts": Entry("alerts", OBSERVE, "Show which alerts of the relay itself are firing; send a test.", is_group=True),
     "contracts": Entry(
         "contracts", OBSERVE, "Show what can be read from each event type and version, and what changed.", is_group=True
     ),

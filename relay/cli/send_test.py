@@ -33,7 +33,10 @@ def send_test(
     subscription: Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="The subscription, also of relay.toml.")],
     *,
     event_type: Annotated[
-        str | None, typer.Option("--type", metavar="TYPE", help="The event type; a received message if possible.")
+        str | None,
+        typer.Option(
+            "--type", metavar="TYPE", help="The event type; default: message.received, or another that it gets."
+        ),
     ] = None,
     why: WhyOption = "",
     via: Via,

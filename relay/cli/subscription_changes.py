@@ -148,7 +148,7 @@ def delete(
     view=(),
 )
 def export(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this one; all without it.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one; without it, all.")] = None,
     *,
     with_secrets: Annotated[
         bool, typer.Option("--with-secrets", help="Write secret values, not references to variables.")

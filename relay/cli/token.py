@@ -34,7 +34,7 @@ app = commands(
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The token's id, as relay token list shows it.")]
 ExpiresOption = Annotated[
-    str, typer.Option("--expires", metavar="DURATION", help='The end of the token: after such as "30d", or never.')
+    str, typer.Option("--expires", metavar="DURATION", help="Time until it expires, such as 30d; or never.")
 ]
 
 

@@ -135,9 +135,9 @@ def test_every_help_page_fits_80_columns_and_has_examples(
     monkeypatch.setenv("COLUMNS", "80")
     said = invoke(*path, "-h")
     assert (said.code, said.err) == (0, "")
-    assert all(len(line) <= 80 for line in said.out.split("Examples:")[0].splitlines())
+    assert [line for line in said.out.splitlines() if len(line) > 80] == []
     assert said.out.split("Examples:")[1].count("relay ") >= 2
-    assert not re.search(r"<\w+>|x>=", said.out)
+    assert not re.search(r"<\w+>|[<>]=|\[\[[A-Z]", said.out)
     assert COMMAND_TREE[path].help
     assert COMMAND_TREE[path].epilog.startswith("Examples:\n  ")
 

@@ -185,7 +185,7 @@ class LaneWorker:
     async def _fill(self) -> float | None:
         """Start deliveries while there are any and flow control allows more.
 
-        Returns the seconds after which more may be started, of the moment that ended it; None if time alone allows none.
+        Returns the seconds after which more may be started, as it ended; None if time alone allows none.
         """
         if (pause := self._starts_at - self._loop.time()) > 0:
             return pause
