@@ -31,6 +31,26 @@ async def test_output_and_exit_code(*, new_interpreter: bool) -> None:
         assert (process.returncode, out.decode(), err.decode()) == expected
 
 
+ENDS = """
+import atexit, sys, threading, time
+def later():
+    time.sleep(0.05)
+    print("thread")
+threading.Thread(target=later).start()
+atexit.register(print, "exit function")
+sys.exit({code})
+"""
+
+
+@pytest.mark.parametrize("new_interpreter", [False, True])
+@pytest.mark.parametrize(("code", "expected"), [("", (0, "")), ("-1", (255, "")), ("'wrong'", (1, "wrong\n"))])
+async def test_end(code: str, expected: tuple[int, str], tmp_path: Path, *, new_interpreter: bool) -> None:
+    (tmp_path / "ends.py").write_text(ENDS.format(code=code))
+    process = await start_python("ends", directory=tmp_path, stdout=PIPE, stderr=PIPE, new_interpreter=new_interpreter)
+    out, err = await process.communicate()
+    assert (process.returncode, err.decode(), out.decode()) == (*expected, "thread\nexit function\n")
+
+
 async def test_directory_environment_and_log(tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text('[[topics]]\nname = "all"\nevents = ["*"]\n')
     environment = {**os.environ, "RELAY_CONFIG": "rules.toml"}
