@@ -6,9 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from selenium.webdriver.common.by import By
 
-from tests.browser import NARROW, WIDE, chromium, complaints, defects, show_as
 from tests.sandbox.running import LINE
 
 if TYPE_CHECKING:
@@ -22,48 +20,8 @@ pytestmark = [
 ]
 
 
-def use(url: str) -> list[str]:
-    """Send an event and make a fault as a person does; return the defects of the page on the way."""
-    with chromium() as driver:
-        driver.implicitly_wait(10)  # seconds until an element is there
-
-        def find(selector: str) -> str:
-            return driver.find_element(By.CSS_SELECTOR, selector).text
-
-        def click(selector: str) -> None:
-            driver.find_element(By.CSS_SELECTOR, selector).click()
-
-        def fill(selector: str, text: str) -> None:
-            driver.find_element(By.CSS_SELECTOR, selector).send_keys(text)
-
-        driver.get(url)
-        driver.execute_script("window.isTheSame = true")
-        fill("#emit-type", "message.received")
-        fill("#emit-text", "Hello")
-        click("#emit-submit")
-        assert "Sent 1 event to 1 subscription." in find("#emit .note-box")
-        driver.find_element(By.XPATH, "//*[@id='deliveries']//*[@class='chip good'][text()='delivered']")  # by itself
-        click("#emit .note-box summary")
-        widths = [driver.find_element(By.CSS_SELECTOR, each).rect["width"] for each in ("#emit", "#emit .note-box")]
-        assert widths[0] > widths[1], "a long line scrolls in its box"
-        click("#fault-duplicate > summary")
-        fill("#fault-duplicate-times", "3")
-        click("#fault-duplicate-submit")
-        assert "Fault 1 is active." in find("#fault-duplicate .note-box")
-        assert "times 3" in find("#active-faults")
-        click("#fault-disable > summary")
-        click("#fault-disable-submit")
-        assert "give either" in find("#fault-disable .note-box.bad")
-        assert driver.execute_script("return window.isTheSame"), "the page was loaded again"
-        (refused,) = complaints(driver)
-        assert "400" in refused
-        found = []
-        for width, dark in ((NARROW, True), (WIDE, False)):
-            show_as(driver, width, dark=dark)
-            found += [f"{width} px, {'dark' if dark else 'light'}: {defect}" for defect in defects(driver)]
-        return found
-
-
 async def test_forms_work_in_place_at_any_width(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    from tests.sandbox.page.chromium_user import use  # noqa: PLC0415  selenium, only where there is a browser
+
     await sandbox.subscribe(endpoint.url, lines=[LINE])
     assert await asyncio.to_thread(use, f"{sandbox.url}/sandbox") == []
