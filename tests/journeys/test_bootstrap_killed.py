@@ -6,6 +6,7 @@ import asyncio
 import random
 import signal
 from contextlib import asynccontextmanager
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,13 +42,12 @@ RULES = f'{LINES_ONLY}[[topics]]\nname = "all"\nevents = ["message.*"]\n'
 
 @asynccontextmanager
 async def traffic(sandbox: RunningSandbox) -> AsyncIterator[None]:
-    """Emit events on every line while the context is open."""
+    """Emit events on every line, one after the other, while the context is open."""
 
     async def emit() -> None:
-        while True:
-            for line in LINES:
-                sandbox.sandbox.emit(Emission(type="message.received", line=line))
-            await asyncio.sleep(0.03)
+        for line in cycle(LINES):
+            sandbox.sandbox.emit(Emission(type="message.received", line=line))
+            await asyncio.sleep(0.02)
 
     task = asyncio.create_task(emit())
     try:
