@@ -32,7 +32,7 @@ _STATUS = "phone_number.status_updated"
 _TOKEN = "api_token."  # noqa: S105  a family of events
 _DISABLED = "webhook_subscription.disabled"
 
-PATIENCE_MS = 120_000
+LIST_TIMEOUT_MS = 120_000
 """Time for which a line may be missing from Linq's list, or still be in it, before the scheduled check takes over."""
 
 GIVE_UP_MS = 3_600_000
@@ -111,7 +111,7 @@ def settled(
             is_done = not is_listed or not survey.desired.follows_the_list
         else:
             is_done = is_listed or not survey.desired.may_register(event.line)
-        return is_done or age > PATIENCE_MS
+        return is_done or age > LIST_TIMEOUT_MS
 
     return [event for event in events if is_settled(event)]
 

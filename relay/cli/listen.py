@@ -30,7 +30,7 @@ app = commands()
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SessionOptions:
     """The options of a session."""
 
     access: Access
@@ -91,7 +91,7 @@ def listen(
     misses an event.
     """
     query = {"since": _ago(since), "line": line, "type": event_type, "handle": handle}
-    wanted = Wanted(
+    options = SessionOptions(
         via.access(),
         topic,
         {name: value for name, value in query.items() if value is not None},
@@ -103,12 +103,12 @@ def listen(
         shape,
     )
     if print_secret:
-        typer.echo(run(_secret(wanted)))
+        typer.echo(run(_secret(options)))
     else:
-        run(_listen(wanted))
+        run(_listen(options))
 
 
-async def _listen(wanted: Wanted) -> None:
+async def _listen(options: SessionOptions) -> None:
     from relay.cli.listening.forward import Forward  # noqa: PLC0415  with the HTTP client, when it is needed
     from relay.cli.listening.keys import pressed_keys  # noqa: PLC0415
     from relay.cli.listening.session import HELP, Session  # noqa: PLC0415
@@ -116,23 +116,28 @@ async def _listen(wanted: Wanted) -> None:
 
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(open_api(wanted.access))
+        api = await stack.enter_async_context(open_api(options.access))
         forward = None
-        tell(f'the events of "{wanted.topic}" at {wanted.access.base}')
-        if wanted.forward is not None:
+        tell(f'the events of "{options.topic}" at {options.access.base}')
+        if options.forward is not None:
             secret = await api.get("/me/listen-secret")
             forward = Forward(
-                api.http, wanted.forward, SigningSecret(secret["secret"]), wanted.topic, wanted.timeout, wanted.shape
+                api.http,
+                options.forward,
+                SigningSecret(secret["secret"]),
+                options.topic,
+                options.timeout,
+                options.shape,
             )
-            tell(f"go to {wanted.forward}, signed with the secret that --print-secret shows")
-        session = Session(api, wanted.topic, wanted.query, forward, as_json=wanted.as_json)
+            tell(f"go to {options.forward}, signed with the secret that --print-secret shows")
+        session = Session(api, options.topic, options.query, forward, as_json=options.as_json)
         keys = stack.enter_context(pressed_keys())
         if keys is not None:
             tell(HELP)
-        running = asyncio.create_task(session.run(keys, wanted.most))
+        running = asyncio.create_task(session.run(keys, options.most))
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait({running, stopping}, timeout=wanted.seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, stopping}, timeout=options.seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await end_task(running)
             await end_task(stopping)
@@ -143,8 +148,8 @@ async def _listen(wanted: Wanted) -> None:
         tell(f"{counted(counts.events, 'event')}{sent}")
 
 
-async def _secret(wanted: Wanted) -> str:
-    async with open_api(wanted.access) as api:
+async def _secret(options: SessionOptions) -> str:
+    async with open_api(options.access) as api:
         return str((await api.get("/me/listen-secret"))["secret"])
 
 

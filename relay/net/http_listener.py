@@ -134,7 +134,7 @@ def _counting(requests: Requests) -> Middleware:
         except ConnectionError:
             if not is_disconnected(request):
                 raise
-            return web.Response(status=_DISCONNECTED)  # nobody reads it; aiohttp would log a traceback
+            return web.Response(status=_DISCONNECTED)  # no client reads it; aiohttp would log a traceback
         else:
             if requests.are_ending:
                 response.force_close()

@@ -10,7 +10,7 @@ import pytest
 from relay.bootstrap.reactions import (
     ASSIGNED,
     GIVE_UP_MS,
-    PATIENCE_MS,
+    LIST_TIMEOUT_MS,
     RELEASED,
     account_event_of,
     last_words,
@@ -56,7 +56,7 @@ def test_event_waits_until_a_look_has_dealt_with_it(
     assert bool(settled([event], survey, failed, 1000)) == is_settled
     assert settled([event], survey, failed, GIVE_UP_MS + 1) == [event]
     if survey and not failed:
-        assert settled([event], survey, failed, PATIENCE_MS + 1) == [event]
+        assert settled([event], survey, failed, LIST_TIMEOUT_MS + 1) == [event]
 
 
 def test_last_word_on_a_line_counts() -> None:

@@ -3,7 +3,7 @@
 // What members handed back belongs to this consumer, and counts as idle for ten years.
 const [RETURNED, IDLE] = ["relay:returned", 10 * 365 * 24 * 3600 * 1000];
 
-// Returns a function that gives all but the current event to whoever asks next.
+// Returns a function that gives all but the current event to the member that asks next.
 export function handingBack(redis, stream, name, member, group) {
   return async function handBack() {
     const own = await redis.xPendingRange(stream, name, "-", "+", 100, { consumer: member });

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _PAGE = 100
 _FIRST_RETRY, _LAST_RETRY = 0.5, 30.0  # seconds before an event that failed is handled again
-_STOP_LOOK = 0.25  # seconds between two looks at whether to stop, while an event waits
+_STOP_POLL_INTERVAL = 0.25  # seconds between two looks at whether to stop, while an event waits
 
 MAX_DELIVERIES, REJECTED = "max_deliveries", "rejected"
 
@@ -129,7 +129,7 @@ class Member:
         _log.warning("%r failed, and is handled again in %.1f s", event, pause, exc_info=error)
         until = time.monotonic() + pause
         while (left := until - time.monotonic()) > 0 and not self.is_stopping:
-            yield Pause(min(left, _STOP_LOOK))
+            yield Pause(min(left, _STOP_POLL_INTERVAL))
         if self.is_stopping:
             return None
         if not (yield from self._has(event)):

@@ -84,7 +84,7 @@ class LinqHistory(LinqApi):
         """
         call = partial(self._client.chats.with_raw_response.retrieve, chat_id)
         try:
-            return await self._persistently(f"reading chat {chat_id}", call, _with_id)
+            return await self._retried(f"reading chat {chat_id}", call, _with_id)
         except LinqApiError as error:
             if isinstance(error.__cause__, linq.NotFoundError):
                 return None
@@ -93,15 +93,13 @@ class LinqHistory(LinqApi):
     async def _page(self, what: str, call: Callable[[], Awaitable[Any]], field: str) -> Page:
         """Read a page; one that is shorter than asked for, though the list goes on, is read once more."""
         read = partial(_rows_in, field=field)
-        page = await self._persistently(what, call, read)
+        page = await self._retried(what, call, read)
         if page.cursor is None or len(page.rows) >= PAGE:
             return page
-        again = await self._persistently(what, call, read)
+        again = await self._retried(what, call, read)
         return max(page, again, key=lambda each: len(each.rows))
 
-    async def _persistently(
-        self, what: str, call: Callable[[], Awaitable[Any]], read: Callable[[Any], Answer]
-    ) -> Answer:
+    async def _retried(self, what: str, call: Callable[[], Awaitable[Any]], read: Callable[[Any], Answer]) -> Answer:
         for delay in (*self._retry_delays, None):
             await self._turn()
             try:

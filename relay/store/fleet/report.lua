@@ -3,7 +3,7 @@
 -- KEYS: hash of processes, hash of orders, hash of gaps
 -- ARGV: id of the process, its report, silence before which a report is forgotten (Unix ms), 1 if it looks at the others,
 --       now (ms) if it accepts webhooks, else empty, the time without such a report that is an outage (ms)
--- Outages that nobody has looked at yet are one: it begins with the first and ends with the last.
+-- Outages that no worker has looked at yet are one: it begins with the first and ends with the last.
 --#include types
 must_be('hash', KEYS[1])
 must_be('hash', KEYS[2])

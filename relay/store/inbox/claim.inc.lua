@@ -26,16 +26,16 @@ local function claim_id(key, claim, window)
     return 2
 end
 
--- Counts a repeat of an event, behind the claims on its id: in the place of a claim, of an owner that nobody has.
-local NOBODY = '\0\0\0\0'
+-- Counts a repeat of an event, behind the claims on its id: in the place of a claim, of an owner that no event has.
+local NO_OWNER = '\0\0\0\0'
 local function note_repeat(key, seen, now)
     local seconds, place = math.floor(now / 1000), #seen + 1
     local count = 0
     for at = 1, #seen, WIDTH do
-        if string.sub(seen, at, at + OWNER - 1) == NOBODY then
+        if string.sub(seen, at, at + OWNER - 1) == NO_OWNER then
             place, count = at, struct.unpack('>I4', seen, at + OWNER)
         end
     end
-    local noted = NOBODY .. struct.pack('>I4I4', math.min(count + 1, 4294967295), seconds)
+    local noted = NO_OWNER .. struct.pack('>I4I4', math.min(count + 1, 4294967295), seconds)
     redis.call('SET', key, string.sub(seen, 1, place - 1) .. noted .. string.sub(seen, place + WIDTH), 'KEEPTTL')
 end

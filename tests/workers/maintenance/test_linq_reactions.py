@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from relay.bootstrap.factory import open_reconciler
-from relay.bootstrap.reactions import ASSIGNED, PATIENCE_MS, RELEASED
+from relay.bootstrap.reactions import ASSIGNED, LIST_TIMEOUT_MS, RELEASED
 from relay.config.file import ConfigFile
 from relay.config.settings import Settings
 from relay.core.secret import new_key
@@ -149,7 +149,7 @@ async def test_forged_release_deletes_nothing_that_linq_lists(
     assert len(relay.subscriptions) == 5
     assert not sandbox.changes
     sandbox.sandbox.state.lines[1:] = [*LINES[1:], "+16465550126"]
-    await relay.react(PATIENCE_MS / 1000)
+    await relay.react(LIST_TIMEOUT_MS / 1000)
     assert await redis.xlen(KEYS.linq_events) == 0
     assert not sandbox.changes
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoPermissionError, ResponseError
 
 from relay.core.errors import NotFound
-from relay.services.topics.history.scan import Wanted, scan
+from relay.services.topics.history.scan import ScanTarget, scan
 from relay.services.topics.history.search import cursor_of, period_after
 from relay.services.topics.history.view import Place
 from relay.store.inbox.claims import Repeats, repeats_in
@@ -109,7 +109,7 @@ async def find(  # noqa: PLR0913, PLR0917  the bounds of the search
         for after_ms in _AFTER_MS:
             found = found or await _between(context.redis, topics, condition, since, claim.accepted_ms + after_ms)
     if not found:
-        scanned = await scan(context.redis, topics, Wanted((condition,), 1), period, budget, progress)
+        scanned = await scan(context.redis, topics, ScanTarget((condition,), 1), period, budget, progress)
         if not scanned.hits:
             rest = cursor_of(scanned.rest)
             if rest is not None and scanned.reached_ms is not None:

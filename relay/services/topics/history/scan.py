@@ -124,7 +124,7 @@ class _Topic:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ScanTarget:
     """The events that a scan looks for."""
 
     conditions: Sequence[Condition]
@@ -138,7 +138,7 @@ class Wanted:
 async def scan(
     redis: Redis,
     topics: Sequence[str],
-    wanted: Wanted,
+    wanted: ScanTarget,
     period: Period,
     budget: Budget,
     progress: Callable[[Progress], None] | None = None,

@@ -16,7 +16,7 @@ from relay.core.lines import is_line
 from relay.core.patterns import EVERYTHING, pattern_problem
 from relay.linq.payloads.handles import has_handle, quoted
 from relay.services.access import check_topic, topics_of
-from relay.services.topics.history.scan import Budget, Period, Wanted, scan
+from relay.services.topics.history.scan import Budget, Period, ScanTarget, scan
 from relay.services.topics.history.view import EventView, view_of
 from relay.store.topics.stream_search import Condition, Kind, meets
 
@@ -143,7 +143,7 @@ async def search(  # noqa: PLR0913  a query, a page and bounds
     if query.topic is not None:
         await check_topic(context, principal, query.topic)
     topics = await topics_of(context, principal) if query.topic is None else [query.topic]
-    wanted = Wanted(criteria.conditions, limit, criteria.accepts)
+    wanted = ScanTarget(criteria.conditions, limit, criteria.accepts)
     found = await scan(context.redis, topics, wanted, period, Budget(seconds), progress)
     return FoundEvents(
         events=tuple(view_of(context.settings, hit.fields, *hit.places) for hit in found.hits),

@@ -21,7 +21,7 @@ from relay.services.access import topics_of
 from relay.services.topics.history.find import NotFoundYet
 from relay.services.topics.history.pull import pull_parts
 from relay.services.topics.history.push import EVERY, push_parts
-from relay.services.topics.history.scan import Budget, Hit, Wanted, scan
+from relay.services.topics.history.scan import Budget, Hit, ScanTarget, scan
 from relay.services.topics.history.search import cursor_of, period_after
 from relay.services.topics.history.view import view_of
 from relay.services.topics.life.steps import Facts, Has, begins, is_about, step_of
@@ -112,7 +112,7 @@ async def _search(
     def is_first(fields: Mapping[bytes, bytes]) -> bool:
         return begins(fields, message_id)
 
-    wanted = Wanted((_condition(message_id),), _MAX_STEPS, accepts, is_first)
+    wanted = ScanTarget((_condition(message_id),), _MAX_STEPS, accepts, is_first)
     scanned = await scan(context.redis, topics, wanted, period, budget, progress)
     hits, rest = list(scanned.hits), scanned.rest
     if rest is not None and rest.since_ms is not None and len(hits) < _MAX_STEPS:  # the beginning is found

@@ -80,7 +80,7 @@ class SeekBody(Input):
     """Change nothing, and only show the effect."""
 
 
-class Sought(Output):
+class SeekResult(Output):
     """The effect of a move."""
 
     topic: str
@@ -128,14 +128,14 @@ async def get_group(call: Call, path: GroupPath) -> PullGroup:
 
 
 @operation("POST", "/topics/{topic}/groups/{group}/seek", tag=TAG, scope=Scope.SUBSCRIBE, errors={409})
-async def seek_group(call: Call, path: GroupPath, body: SeekBody) -> Sought:
+async def seek_group(call: Call, path: GroupPath, body: SeekBody) -> SeekResult:
     """Move a pull group to another position of its topic, to read events again or to skip them."""
     planned = await groups.plan(call.context, call.principal, path.topic, path.group, _target(call, body))
     redelivered = None
     if not body.dry_run:
         redelivered = await groups.seek(call.context, call.principal, planned, body.why)
     move = planned.move
-    return Sought(
+    return SeekResult(
         topic=move.topic,
         group=move.group,
         before=move.current,
