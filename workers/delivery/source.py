@@ -145,7 +145,9 @@ class Source:
             return []
         self._is_reading = True
         try:
-            return await self._next(capacity, prefer_new=prefer_new)
+            while not (found := await self._next(capacity, prefer_new=prefer_new)) and self._may_have_orphans:
+                pass  # a reply was lost meanwhile, with deliveries perhaps, and what repeated the read found no more
+            return found
         finally:
             self._is_reading = False
 

@@ -2,7 +2,7 @@
 
     record    adds a refusal to its cause; a flood costs a counter each, not a line each
     a second after the first of a cause: one line with their number, an example and up to five lines concerned
-    the counts are added to Redis after that; while it is away they are kept
+    the counts are added to Redis after that; while it is away they are kept, and each second is another try
 
 Nothing that a sender chooses makes a cause, so the number of causes is bounded, and with it what is logged.
 """
@@ -96,8 +96,10 @@ class Refusals:
             await asyncio.sleep(self._interval)
             self._recorded.clear()
             self._log()
-            with suppress(*REDIS_ERRORS):
+            try:
                 await self._count()
+            except REDIS_ERRORS:
+                self._recorded.set()  # try again after the interval, also if there are no more refusals
 
     def _log(self) -> None:
         groups, self._groups = self._groups, {}

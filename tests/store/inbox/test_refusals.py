@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from structlog.testing import capture_logs
 
-from relay.store.driver.client import open_redis
+from relay.store.driver.client import REDIS_ERRORS, open_redis
 from relay.store.inbox.refusals import Refusals, refused_counts
 from tests.support import eventually
 
@@ -73,3 +74,23 @@ async def test_counts_are_kept_while_redis_is_away(redis: Redis) -> None:
         async with refusals:
             refusals.record("not_found")
     assert await refused_counts(redis) == {"not_found": 2}
+
+
+async def test_counts_are_written_once_redis_is_back_without_another_refusal(redis: Redis) -> None:
+    nowhere = open_redis("redis://127.0.0.1:1/0", 0.5)
+    async with Refusals(nowhere, 0.01) as refusals:
+        count, failed = refusals._count, asyncio.Event()
+
+        async def note_failure() -> None:
+            try:
+                await count()
+            except REDIS_ERRORS:
+                failed.set()
+                raise
+
+        refusals._count = note_failure  # type: ignore[method-assign]
+        refusals.record("not_found")
+        await eventually(failed.is_set)
+        refusals._redis = redis
+        assert await eventually(lambda: refused_counts(redis), 5) == {"not_found": 1}
+    await nowhere.aclose()
