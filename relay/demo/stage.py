@@ -51,7 +51,7 @@ LINES = ("+16465550123", "+16465550124", "+16465550125")
 _API_KEY = "demo-key"
 _LOCALHOST = "127.0.0.1"
 _ANY_PORT = Listen(host=_LOCALHOST, port=0)
-_READY_TIMEOUT = 30.0
+_READY_TIMEOUT = 60.0  # seconds; 30 were too few for a first start, which compiles, on a busy machine
 
 _RELAY_TOML = """\
 [[topics]]

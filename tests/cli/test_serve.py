@@ -167,7 +167,7 @@ async def test_ingress_can_be_stopped_during_its_start(redis_url: str, monkeypat
     monkeypatch.setenv("RELAY_SECRET_KEY", KEY)
     settings = Settings.load()
     for ticks in range(20):
-        async with asyncio.timeout(1) as patience, ingress_parts(settings):
+        async with asyncio.timeout(10) as patience, ingress_parts(settings):
             for _ in range(ticks):
                 await asyncio.sleep(0)
         assert not patience.expired(), f"not left after {ticks} turns of the event loop"

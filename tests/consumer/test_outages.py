@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from relay.consumer import ConsumerError, UnknownTopic, consume, consume_sync
+from relay.consumer.consumer import LEAVE_TIMEOUT
 from relay.store.driver.client import Redis
 from relay.store.keys import Keyspace
 from relay.store.rights.rules import team_rule
@@ -126,7 +127,7 @@ async def test_member_that_leaves_does_not_wait_for_redis(server: RedisServer, k
             asyncio.run_coroutine_threadsafe(server.kill(), loop).result()
 
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LEAVE_TIMEOUT - 1):
         if kind == "blocking":
             await asyncio.to_thread(leave_blocking)
         else:

@@ -10,7 +10,7 @@ from redis import Redis as BlockingRedis
 from relay.consumer import StoreError, UnknownTopic, consume
 from relay.consumer.protocol.reading import Reading
 from relay.store.topics.registry import register_topics
-from tests.support import eventually
+from tests.support import TIMEOUT, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ async def pending(redis: Redis, group: str = "g") -> int:
 async def take(url: str, count: int, group: str = "g", member: str = "m", **options: object) -> list[str]:
     """Return the first `count` events that a member gets."""
     taken: list[str] = []
-    async with asyncio.timeout(10), consume(url, topic="support", group=group, member=member, **options) as events:  # type: ignore[arg-type]
+    async with asyncio.timeout(TIMEOUT), consume(url, topic="support", group=group, member=member, **options) as events:  # type: ignore[arg-type]
         async for event in events:
             taken.append(event.id)
             if len(taken) == count:
@@ -123,13 +123,20 @@ async def test_member_of_a_former_name_leaves_what_another_has_claimed(
     assert await pending(redis) == 2
 
 
-async def test_events_of_a_working_member_are_not_claimed(redis: Redis, redis_url: str) -> None:
+async def test_events_of_a_working_member_are_renewed_and_not_claimed(redis: Redis, redis_url: str) -> None:
     await feed(redis, "a", "b", "c")
+    idle_ms = [0, 0, 0]
+
+    async def are_renewed() -> bool:
+        nonlocal idle_ms
+        rows = await redis.xpending_range(STREAM, "g", "-", "+", 3, "slow")
+        before, idle_ms = idle_ms, [int(row["time_since_delivered"]) for row in rows]
+        return len(rows) == 3 and all(now < then for now, then in zip(idle_ms, before, strict=True))
+
     async with consume(redis_url, topic="support", group="g", member="slow", claim_after=0.3) as slow:
         await anext(slow)
         for _ in range(3):
-            await asyncio.sleep(0.15)
-            assert await redis.xautoclaim(STREAM, "g", "thief", min_idle_time=300, justid=True) == []
+            await eventually(are_renewed)
 
 
 async def test_trimmed_entry_is_skipped(redis: Redis, redis_url: str) -> None:
@@ -203,20 +210,16 @@ class TestHandBack:
     async def test_next_member_gets_them_at_once_in_order(self, redis: Redis, redis_url: str, how: str) -> None:
         await feed(redis, *self.IDS)
         done = await self.leave(redis_url, how)
-        began = asyncio.get_running_loop().time()
         assert [*done, *await take(redis_url, 150 - len(done), member="second")] == list(self.IDS)
-        assert asyncio.get_running_loop().time() - began < 1
         assert [row["name"] for row in await redis.xinfo_consumers(STREAM, "g")] == [b"relay:returned"]
 
-    async def test_waiting_member_gets_them_within_a_second(self, redis: Redis, redis_url: str) -> None:
+    async def test_waiting_member_gets_them_at_once(self, redis: Redis, redis_url: str) -> None:
         await feed(redis, "a", "b", "c")
         async with consume(redis_url, topic="support", group="g", member="first") as first:
             await anext(first)
             second = asyncio.create_task(take(redis_url, 2, member="second"))
             await eventually(lambda: self.is_member(redis, b"second"))
-        began = asyncio.get_running_loop().time()
         assert await second == ["b", "c"]
-        assert asyncio.get_running_loop().time() - began < 1.5
 
     async def is_member(self, redis: Redis, name: bytes) -> bool:
         return name in [row["name"] for row in await redis.xinfo_consumers(STREAM, "g")]

@@ -21,7 +21,7 @@ from relay.store.keys import Keyspace
 from relay.store.rights.rules import team_rule
 from relay.store.topics.record import record_of
 from tests.consumer.stage import DEAD, KINDS, PLACES, STREAM, dead_letters, feed, none_pending, pending, take
-from tests.support import eventually
+from tests.support import TIMEOUT, eventually
 
 if TYPE_CHECKING:
     from relay.consumer import Consumer
@@ -236,7 +236,7 @@ class TestRun:
             began.set()
             await may_end.wait()
 
-        async with consume(redis_url, topic="support", group="g") as events, asyncio.timeout(5):
+        async with consume(redis_url, topic="support", group="g") as events, asyncio.timeout(TIMEOUT):
             running = asyncio.create_task(events.run(handle, concurrency=2))
             await began.wait()
             events.stop()
@@ -266,7 +266,7 @@ class TestRun:
             await began.wait()
             events.stop()
             for _ in range(4):
-                await eventually(is_renewed, timeout=5)
+                await eventually(is_renewed)
             may_end.set()
             await running
         assert await none_pending(redis)

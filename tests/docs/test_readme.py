@@ -13,7 +13,7 @@ from relay.core.config.relay_toml import parse_config
 from tests.building import LINE, body_of
 from tests.cli.running import relay
 from tests.docs.pages import DOCS, README, ROOT, page
-from tests.support import KEYS, eventually
+from tests.support import KEYS, TIMEOUT, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ async def test_its_consumer_reads_a_stream(redis: Redis, redis_url: str, tmp_pat
         *(sys.executable, "-u", str(script)), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(TIMEOUT):
         line = (await process.stdout.readline()).decode()
     assert line.startswith("message.received +16465550123 {")
     process.terminate()
@@ -84,13 +84,14 @@ async def test_its_consumer_reads_a_stream(redis: Redis, redis_url: str, tmp_pat
 
 
 @pytest.mark.background
+@pytest.mark.timeout(180)  # seconds, also on a busy machine
 async def test_the_demo_plays_once_and_its_ledger_balances() -> None:
     process = await asyncio.create_subprocess_exec(
         *("sh", str(ROOT / "deploy" / "demo.sh"), "--once"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
     assert "The ledger balances." in output.decode()

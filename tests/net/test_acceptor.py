@@ -15,7 +15,7 @@ import relay.net.acceptor
 from relay.net.acceptor import Acceptor, open_listeners
 from relay.net.listen_address import Listen
 from relay.process.event_loop import run
-from tests.support import eventually, hang_up
+from tests.support import TIMEOUT, eventually, hang_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def test_shortage_of_descriptors_is_survived(monkeypatch: pytest.MonkeyPatch) ->
                     await eventually(lambda: logs)
                 assert logs[0]["event"] == "connections.not_accepted"
                 assert logs[0]["reason"] == "Too many open files"
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(TIMEOUT):
                     assert await asyncio.get_running_loop().sock_recv(waits, 5) == b"hello"
         await acceptor.close()
 
@@ -78,7 +78,7 @@ async def test_connections_that_wait_are_served_at_the_end() -> None:
         waits.connect(("127.0.0.1", acceptor.port))  # completed by the kernel: the loop has not run
         await acceptor.close()
         waits.setblocking(False)  # noqa: FBT003  socket's signature
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             assert await asyncio.get_running_loop().sock_recv(waits, 5) == b"hello"
 
 

@@ -53,17 +53,16 @@ async def test_server_failure_for_a_name_is_not_final() -> None:
 
 
 async def test_silent_names_do_not_delay_others() -> None:
-    async with dns_server() as server, asking(server) as dns:
+    async with dns_server() as server, asking(server, 5.0) as dns:
         silent = [asyncio.create_task(failure(dns, f"silent{number}.test")) for number in range(200)]
-        async with asyncio.timeout(1):
-            for number in range(50):
-                await dns.lookup(f"good{number}.test", 80)
-        assert not any(task.done() and not task.cancelled() and task.result().is_ours for task in silent)
+        for number in range(50):
+            await dns.lookup(f"good{number}.test", 80)
+        assert not any(task.done() for task in silent)
         assert {(await task).is_ours for task in silent} == {False}
 
 
 async def test_silent_resolver_is_our_fault() -> None:
-    async with dns_server() as server, asking(server, 0.2) as dns:
+    async with dns_server() as server, asking(server, 0.7) as dns:
         await dns.lookup("good.test", 80)
         server.is_silent = True
         assert (await failure(dns, "silent.test")).is_ours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -36,9 +37,15 @@ def chunked_request() -> bytes:
 
 
 @asynccontextmanager
-async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Open a connection to a local port."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def connection(port: int, first: bytes = b"") -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a connection to a local port; `first` is there when a server of this process accepts it.
+
+    On a busy machine, a deadline of some hundredths of a second could pass between the connection and the first byte.
+    """
+    client = socket.create_connection(("127.0.0.1", port))  # blocks for a moment: the kernel completes it
+    client.sendall(first)
+    client.setblocking(False)  # noqa: FBT003  its only argument
+    reader, writer = await asyncio.open_connection(sock=client)
     try:
         yield reader, writer
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -85,17 +86,25 @@ async def test_event_stored_after_its_refusal_is_a_repeat_later(server: RedisSer
     arrival = webhook_of()
     short = replace(DEFAULTS, accept_wait=0.3, accept_attempt=0.1)
     async with Acceptor(redis, 60.0, time.time, timings=short) as acceptor:
-        await acceptor.accept(webhook_of())
+
+        async def is_connected() -> bool:
+            with suppress(StoreUnavailable):  # on a busy machine
+                await acceptor.accept(webhook_of())
+                return True
+            return False
+
+        await eventually(is_connected)
         server.signal(signal.SIGSTOP)
         try:
             began = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 await acceptor.accept(arrival)
-            assert 0.25 < time.monotonic() - began < 2
+            assert time.monotonic() - began > 0.25
         finally:
             server.signal(signal.SIGCONT)
         await eventually(lambda: redis.exists(KEYS.seen_prefix + arrival.id))
         await eventually(lambda: acceptor.redis_answers)
+    async with Acceptor(redis, 60.0, time.time, timings=PATIENT) as acceptor:
         assert await acceptor.accept(arrival) is False
     assert (await ids_in_inbox(redis)).count(arrival.id) == 1
 

@@ -197,7 +197,7 @@ async def test_thousand_subscriptions_are_read_in_few_round_trips(redis: Redis) 
     metrics.add_reader(RedisReader(redis, no_rules, max_age=0))
     await redis.config_resetstat()
     began, text = time.monotonic(), (await metrics.exposition()).decode()
-    assert time.monotonic() - began < 5, "Prometheus waits for ten seconds"
+    assert time.monotonic() - began < 10, "Prometheus waits for ten seconds"
     waiting = [line for line in text.splitlines() if line.startswith("relay_subscription_waiting{")]
     assert (len(waiting), {line.rpartition(" ")[2] for line in waiting}) == (1000, {"2.0"})
     assert (await redis.info("commandstats"))["cmdstat_exec"]["calls"] < 20

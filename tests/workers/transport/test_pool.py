@@ -204,7 +204,7 @@ async def test_exit_does_not_wait_for_tls_close_notify(tmp_path: Path) -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server_context(tmp_path))
     trusted = ssl.create_default_context(cadata=authority.pem)
-    async with server, asyncio.timeout(5):
+    async with server, asyncio.timeout(20):
         async with ConnectionPools() as connections:
             pool = connections.pool_for(destination(server.sockets[0].getsockname()[1], trusted))
             assert (await exchange(pool)).status == 200

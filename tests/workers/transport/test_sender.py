@@ -196,7 +196,7 @@ async def test_hanging_endpoint_times_out(sender: Sender, sink: Sink) -> None:
 
     sink.answer = answer
     made = await attempt_with_short_timeout(sender, sink.url)
-    assert 200 <= made.took_ms < 1000
+    assert made.took_ms >= 200
     assert (made.outcome, made.status) == (Outcome.TIMED_OUT, None)
     released.set()
 
