@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from relay.web.connections import Connections
 
 _SETTLE = 0.1  # seconds after which a request that has wholly arrived has begun, and a response is written
+_TURNS = 30  # of the loop that aiohttp gets after that: after a pause of the process, a timer is the first to run
 
 
 class HandedOver(Connection):
@@ -63,7 +64,7 @@ class HandedOver(Connection):
     def eof_received(self) -> bool:
         """Keep the connection open: the sender reads its response."""
         self.is_half_closed = True
-        self._loop.call_later(_SETTLE, self._close_if_answered)
+        self._loop.call_later(_SETTLE, self._close_if_answered, _TURNS)
         return True  # the connection stays open for the response
 
     def begin(self, request: web.Request) -> None:
@@ -90,11 +91,18 @@ class HandedOver(Connection):
         self._connections.hold(self, self._recent)
         self._connections.wait(self, self._connections.idle)
         if self.is_half_closed:
-            self._loop.call_later(_SETTLE, self._close_if_answered)
+            self._loop.call_later(_SETTLE, self._close_if_answered, _TURNS)
 
-    def _close_if_answered(self) -> None:
-        """Close a half-closed connection unless a request is being handled; one that is not whole stays so."""
-        if self._request is None or self.queue is not None:
+    def _close_if_answered(self, turns: int) -> None:
+        """Close a half-closed connection unless a request is being handled, in so many turns of the loop.
+
+        A request that is not whole stays so.
+        """
+        if self._request is not None and self.queue is None:
+            return
+        if turns:
+            self._loop.call_soon(self._close_if_answered, turns - 1)
+        else:
             self._transport.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ from structlog.testing import capture_logs
 
 from relay.net.failure_limit import FailureLimit
 from relay.process.timings import DEFAULTS
-from relay.web import connections
+from relay.web import connections, handed_over
 from relay.web.connections import Limits
+from relay.web.handed_over import HandedOver
 from tests.chaos.wire import read_message
 from tests.support import TIMEOUT
 from tests.web.wire import chunked_request, connection, request_of
@@ -203,6 +205,26 @@ async def test_half_closed_sender_of_a_part_is_closed(ingress: Running, way: str
         writer.write(request_)
         await asyncio.sleep(0.002)
         writer.write_eof()
+        assert await reader.read() == b""
+
+
+@pytest.mark.parametrize("moment", ["eof_received", "begin", "end"])
+@pytest.mark.parametrize("requests", [[CHUNKED], [OTHER], [CHUNKED] * 3])
+async def test_pause_of_the_process_costs_a_half_closed_sender_no_response(
+    ingress: Running, way: str, monkeypatch: pytest.MonkeyPatch, requests: list[bytes], moment: str
+) -> None:
+    original = getattr(HandedOver, moment)
+
+    def stalls(self: HandedOver, *arguments: object) -> object:
+        result = original(self, *arguments)
+        time.sleep(0.03)
+        return result
+
+    monkeypatch.setattr(handed_over, "_SETTLE", 0.01)
+    monkeypatch.setattr(HandedOver, moment, stalls)
+    async with ingress.listening(way) as port, connection(port, b"".join(requests)) as (reader, writer):
+        writer.write_eof()
+        assert [(await read_message(reader)).status for _ in requests] == [200] * len(requests)
         assert await reader.read() == b""
 
 
