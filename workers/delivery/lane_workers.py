@@ -97,7 +97,8 @@ class LaneWorkers:
         """Start a worker for each lane that needs one and has none, or one that was ended or failed."""
         if self._is_unseen:
             self._is_unseen = False
-            self._wanted |= (await self._look(self._configured)).keys()
+            found = await self._look(self._configured)
+            self._wanted |= found.keys() & self._configured.keys()  # which may be others by now
         starting: list[str] = []
         for name in self._wanted:
             worker, task = self._running.get(name, (None, None))
@@ -112,11 +113,15 @@ class LaneWorkers:
             await self._start_together(starting)
 
     async def _start_together(self, names: list[str]) -> None:
+        """Start workers with what Redis has of their lanes; one whose rules change meanwhile reads it by itself."""
+        configured = {name: self._configured[name] for name in names}
         looks = await self._look(names)
         breakers = await retry_until_redis_answers("reading breakers", self._suspensions.open_breakers)
         for name in names:
+            if name not in self._configured:
+                continue
             look = looks.get(name)
-            if look is not None and look.is_special:
+            if (look is not None and look.is_special) or self._configured[name] != configured[name]:
                 self._start(name)
             else:
                 pending, retrying = (look.pending, look.retrying) if look else (0, 0)
