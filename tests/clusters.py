@@ -177,10 +177,10 @@ async def clusters(
                 await cluster.command(port, "CLUSTER", "ADDSLOTSRANGE", start, end)
         for port in ports[1:]:
             await cluster.command(port, "CLUSTER", "MEET", "127.0.0.1", first, cluster.buses[first])
-        await eventually(cluster.is_whole, timeout=20)
+        await eventually(cluster.is_whole)
         for number, port in enumerate(ports[primaries:]):
             await cluster.command(port, "CLUSTER", "REPLICATE", await cluster.id_of(ports[number % primaries]))
-        await eventually(cluster.is_whole, timeout=20)
+        await eventually(cluster.is_whole)
         yield cluster
     finally:
         for port in cluster.processes:

@@ -73,9 +73,7 @@ async def test_stops_when_its_parent_dies(tmp_path: Path) -> None:
     server = int(await parent.stdout.readline())
     parent.kill()
     await parent.wait()
-    async with asyncio.timeout(10):
-        while _exists(server):
-            await asyncio.sleep(0.02)
+    await eventually(lambda: not _exists(server))
 
 
 async def test_missing_server_program_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

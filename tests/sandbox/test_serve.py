@@ -12,7 +12,7 @@ import pytest
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.sandbox.serve import serve_sandbox
 from tests.sandbox.running import ANY_PORT, API_KEY, LINES, QUICK, Endpoint
-from tests.support import eventually
+from tests.support import TIMEOUT, eventually
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
@@ -25,7 +25,7 @@ async def test_serves_until_a_signal(stop: signal.Signals) -> None:
     async with linq.AsyncLinqAPIV3(api_key=API_KEY, base_url=base_url, max_retries=0) as client:
         assert len((await client.phone_numbers.list()).phone_numbers) == len(LINES)
         signal.raise_signal(stop)
-        await asyncio.wait_for(serving, 10)
+        await asyncio.wait_for(serving, TIMEOUT)
         with pytest.raises(linq.APIConnectionError):
             await client.phone_numbers.list()
 
@@ -42,6 +42,6 @@ async def test_simulates_conversations_at_a_rate(endpoint: Endpoint) -> None:
             assert response.status == 201
         await eventually(lambda: len(endpoint.received) > 20)
     signal.raise_signal(signal.SIGTERM)
-    await asyncio.wait_for(serving, 10)
+    await asyncio.wait_for(serving, TIMEOUT)
     types = {request.json["event_type"] for request in endpoint.received}
     assert {"message.received", "message.sent"} <= types

@@ -115,12 +115,12 @@ async def test_leaving_the_context_cancels_waiting_callers() -> None:
 
 async def test_expired_item_times_out_and_is_not_sent() -> None:
     echo = Echo()
-    async with Batcher[str, str](echo, size_of=len, max_items=2, max_bytes=100, max_wait=0.02) as batches:
+    async with Batcher[str, str](echo, size_of=len, max_items=2, max_bytes=100, max_wait=0.1) as batches:
         first = batches.submit("a")
         while not echo.batches:
             await asyncio.sleep(0)
         late = [batches.submit(letter) for letter in "bc"]
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.15)
         in_time = batches.submit("d")
         await asyncio.sleep(0)
         echo.open.set()

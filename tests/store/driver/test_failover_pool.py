@@ -91,12 +91,15 @@ async def test_confirmed_events_survive_the_loss_of_the_primary(redis: Redis, to
 async def test_unconfirmed_event_is_refused_and_is_a_duplicate_later(redis: Redis, topology: Topology) -> None:
     [replica] = topology.ports[1:]
     webhook = webhook_of()
-    hasty = replace(DEFAULTS, accept_wait=1.0, accept_attempt=0.9)
-    async with Acceptor(redis, 60.0, time.time, replicas=1, timings=hasty) as acceptor:
+    hasty = replace(DEFAULTS, accept_wait=2.0, accept_attempt=1.9)
+    async with (
+        Acceptor(redis, 60.0, time.time, replicas=1) as acceptor,
+        Acceptor(redis, 60.0, time.time, replicas=1, timings=hasty) as gives_up,
+    ):
         await acceptor.accept(webhook_of())
         topology.kill(replica)
         with pytest.raises(StoreUnavailable, match="0 of 1 replicas have confirmed the write"):
-            await acceptor.accept(webhook)
+            await gives_up.accept(webhook)
         topology.start(replica)
         await eventually(topology.is_whole)
         assert not await acceptor.accept(webhook)

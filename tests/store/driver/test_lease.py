@@ -9,7 +9,7 @@ from relay.process.timings import Timings
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from relay.store.driver.lease import Lease, LeaseTaken, acquire_lease
 from tests.sentinels import sentinels
-from tests.support import KEYS, eventually
+from tests.support import KEYS, TIMEOUT, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,8 @@ async def test_one_holder_at_a_time(redis: Redis) -> None:
 
 async def test_lease_and_arq_lock_end_soon_after_the_last_renewal(redis: Redis) -> None:
     async with acquire_lease(redis, JOB):
-        ours, arqs = await redis.pttl(KEYS.lease(JOB)), await redis.pttl(KEYS.arq_lock(JOB))
+        async with redis.pipeline() as pipe:
+            ours, arqs = await pipe.pttl(KEYS.lease(JOB)).pttl(KEYS.arq_lock(JOB)).execute()
         assert 0 < ours <= 5000
         assert ours < arqs <= 6000
     assert not await redis.exists(KEYS.lease(JOB))
@@ -52,7 +53,7 @@ async def test_lease_is_renewed_while_held(redis: Redis) -> None:
 async def test_worker_detects_that_another_took_its_lease(redis: Redis) -> None:
     async with acquire_lease(redis, JOB, timings=QUICK) as lease:
         await redis.set(KEYS.lease(JOB), "other")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             await lease.lost.wait()
         assert not lease.is_sure
     assert await redis.get(KEYS.lease(JOB)) == b"other"

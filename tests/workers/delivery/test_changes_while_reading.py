@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from relay.core.delivery.circuit_breaker import Limits
 from relay.store.lanes.lane import Lane
+from relay.store.lanes.many.look import look_at_lanes
 from relay.store.lanes.many.read import LaneReads
 from relay.store.lanes.suspensions import Suspensions
 from tests.support import eventually
@@ -125,7 +126,7 @@ async def test_rules_that_change_while_a_lane_starts_are_in_force(
     bot, changed, start = Lane(redis, "bot", "messages"), asyncio.Event(), LaneWorkers.start_wanted
     await bot.ensure()
     await feed(redis, bot, "e0")
-    look, open_breakers = lane_workers.look_at_lanes, Suspensions.open_breakers
+    look, open_breakers = look_at_lanes, Suspensions.open_breakers
     old, new = 'name = "bot"\ntopic = "messages"', 'name = "bot"\ntopic = "everything"'
     if change == "removed":
         old, new = 'name = "bot"', 'name = "late"'

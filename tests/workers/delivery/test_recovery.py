@@ -92,7 +92,7 @@ async def test_delivery_in_a_lost_reply_is_found_at_once(
         await eventually(lambda: settled(redis, 1))
         await asyncio.sleep(0.1)  # until the worker waits
         await feed(redis, lanes["bot"], "lost")
-        await eventually(lambda: sink.ids("/bot") == ["first", "lost"], 5)
+        await eventually(lambda: sink.ids("/bot") == ["first", "lost"])
     assert lost
 
 

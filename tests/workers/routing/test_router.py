@@ -21,7 +21,7 @@ from relay.store.inbox.inbox import Inbox
 from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.ledger.ledger import Ledger
 from tests.building import LINE, OTHER_LINE, body_of, webhook_of
-from tests.support import KEYS, eventually, hash_of
+from tests.support import KEYS, TIMEOUT, eventually, hash_of
 from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic
 from workers.routing.router import Router
 
@@ -176,7 +176,7 @@ async def test_router_with_a_lost_lease_moves_nothing(redis: Redis, rules: Confi
     async with acquire_lease(redis, wakeups.route(KEYS).job_id) as lease:
         await redis.set(KEYS.lease(wakeups.route(KEYS).job_id), "another worker")
         await accept(redis, *(webhook_of() for _ in range(events)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             await Router(redis, rules, time.time, TIMINGS).drain(lease, asyncio.Event())
     assert await redis.xlen(KEYS.inbox) == events
     assert await topic(redis, "messages") == []
