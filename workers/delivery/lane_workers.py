@@ -116,7 +116,7 @@ class LaneWorkers:
         """Start workers with what Redis has of their lanes; one whose rules change meanwhile reads it by itself."""
         configured = {name: self._configured[name] for name in names}
         looks = await self._look(names)
-        breakers = await retry_until_redis_answers("reading breakers", self._suspensions.open_breakers)
+        breakers = await retry_until_redis_answers("reading breakers", self._suspensions.open_breakers, self.resync)
         for name in names:
             if name not in self._configured:
                 continue
@@ -130,7 +130,8 @@ class LaneWorkers:
     async def _look(self, names: Iterable[str]) -> Mapping[str, LaneLook]:
         topics = {name: self._configured[name][0].topic for name in names}
         places = [LanePlace(name, self._redis.key.topic(topic)) for name, topic in topics.items()]
-        return await retry_until_redis_answers("looking at lanes", partial(look_at_lanes, self._redis, places))
+        looking = partial(look_at_lanes, self._redis, places)
+        return await retry_until_redis_answers("looking at lanes", looking, self.resync)
 
     def _start(self, name: str, stored: Stored | None = None, after: asyncio.Task[None] | None = None) -> None:
         """Start the worker of a lane; after an error, `start_wanted` tries again."""
@@ -163,7 +164,10 @@ class LaneWorkers:
                 self._wanted.add(name)
 
     def resync(self) -> None:
-        """Make every lane search for orphans: Redis was away, and may have lost what it had confirmed."""
+        """Make every lane search for orphans: Redis was away, and may have lost what it had confirmed.
+
+        Whichever step of the partition meets the outage calls it: the others may not.
+        """
         self._is_unseen = True
         for worker, _ in self._running.values():
             worker.resync()
@@ -189,7 +193,7 @@ class LaneWorkers:
         }
         if found:
             saving = partial(save_last_successes, self._redis, found)
-            await retry_until_redis_answers("saving the last successes", saving)
+            await retry_until_redis_answers("saving the last successes", saving, self.resync)
 
     def end_at_rest(self) -> None:
         """End the workers of lanes that had nothing to do for a while, and forget those that have ended."""

@@ -99,7 +99,8 @@ class PartitionWorker:
         while not session.is_over:
             lanes.follow_rules()
             as_of = loop.time()
-            lanes.follow_pauses(await retry_until_redis_answers("reading pauses", suspensions.pauses), as_of)
+            paused = await retry_until_redis_answers("reading pauses", suspensions.pauses, lanes.resync)
+            lanes.follow_pauses(paused, as_of)
             await lanes.start_wanted()
             await lanes.count()
             await lanes.save_successes()
