@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.background, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
 NEW_LINE = "+16465550199"
-SOON = 10.0
-"""Seconds within which the relay has followed."""
 
 
 @pytest.fixture
@@ -55,14 +53,15 @@ def is_on(service: Service, line: str) -> bool:
 
 
 async def test_relay_follows_what_linq_does(healing: Service) -> None:
+    """It looks at once: the next look without a cause would come minutes later."""
     linq = actions(healing)
     linq.add_fault(Disable(kind="disable", line=LINES[0]))
     assert not is_on(healing, LINES[0])
-    await eventually(lambda: is_on(healing, LINES[0]), SOON)
+    await eventually(lambda: is_on(healing, LINES[0]))
     linq.add_line(NEW_LINE)
-    await eventually(lambda: is_on(healing, NEW_LINE), SOON)
+    await eventually(lambda: is_on(healing, NEW_LINE))
     linq.remove_line(LINES[2])
-    await eventually(lambda: of(healing, LINES[2]) is None, SOON)
+    await eventually(lambda: of(healing, LINES[2]) is None)
 
 
 async def test_relay_follows_under_kills_and_api_faults(healing: Service) -> None:
@@ -73,8 +72,8 @@ async def test_relay_follows_under_kills_and_api_faults(healing: Service) -> Non
     linq.add_fault(ApiAnswer.model_validate(answers))
     for line in LINES:
         linq.add_fault(Disable(kind="disable", line=line))
-    await eventually(lambda: healing.logged("linq.event"), SOON)
+    await eventually(lambda: healing.logged("linq.event"))
     healing.processes[1].send_signal(signal.SIGKILL)
     linq.add_line(NEW_LINE)
     await healing.start(module="workers")
-    await eventually(lambda: all(is_on(healing, line) for line in (*LINES, NEW_LINE)), 60)
+    await eventually(lambda: all(is_on(healing, line) for line in (*LINES, NEW_LINE)), 100)
