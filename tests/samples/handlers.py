@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from relay.process.subprocesses import death_with_parent
-from tests.support import eventually, reserve_port
+from tests.support import TIMEOUT, eventually, reserve_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -114,10 +114,10 @@ class Handler:
                 preexec_fn=death_with_parent(),
             )
         try:
-            await eventually(lambda: self._is_listening(process), 30)
+            await eventually(lambda: self._is_listening(process))
             yield process
             process.terminate()
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(TIMEOUT):
                 code = await process.wait()
             assert code in {0, -15}, self.output  # uvicorn passes the signal on to itself
         finally:

@@ -16,7 +16,7 @@ from relay.core.event import Dialect, VerifiedWebhook
 from relay.process.subprocesses import death_with_parent
 from tests.building import LINE, body_of
 from tests.redis_server import RedisServer
-from tests.support import KEYS, eventually
+from tests.support import KEYS, TIMEOUT, eventually
 from tests.workers.conftest import accept, emptied, routing
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Member:
 
     async def ended(self) -> int:
         """Wait for its end, and return the exit code."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(TIMEOUT):
             return await self.process.wait()
 
 
