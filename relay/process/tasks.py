@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CANCEL_INTERVAL = 0.1  # seconds until a cancellation counts as lost
+_CANCEL_INTERVAL = 1.0  # seconds until a cancellation counts as lost; with 0.1, busy machines left connections unclosed
 _CLEANUP_INTERVAL = 5.0  # the same where a task may clean up, as HTTP clients do: they close their connections
 
 

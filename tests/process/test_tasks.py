@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 import relay.process.event_loop
-from relay.process.tasks import in_background
+from relay.process.tasks import end_task, in_background
 
 
 async def forever(ended: list[str]) -> None:
@@ -50,12 +50,15 @@ async def test_cleanup_of_a_cancelled_task_is_completed() -> None:
         try:
             await forever(ended)
         finally:
-            await asyncio.sleep(0.15)  # as a connection on a busy machine; longer than end_task waits by itself
+            await asyncio.sleep(0.15)  # as a connection on a busy machine
             ended.append("closed")
 
     async with in_background(closes_slowly()):
         await asyncio.sleep(0)
-    assert ended == ["ended", "closed"]
+    task = asyncio.create_task(closes_slowly())
+    await asyncio.sleep(0)
+    await end_task(task)
+    assert ended == ["ended", "closed"] * 2
 
 
 async def test_error_is_raised_where_the_result_is_awaited() -> None:

@@ -63,8 +63,8 @@ async def test_open_breaker_sends_only_probes_and_loses_no_event(
 
     sink.answer = answer
     events = [f"e{n}" for n in range(300)]
+    await feed(redis, bot, *events[:200])  # before: the first few alone, all their attempts failed, open no breaker
     async with delivering(redis, rules, "bot"):
-        await feed(redis, bot, *events[:200])
         began = time.monotonic()
         await eventually(lambda: time.monotonic() - began > 1.5)
         assert len(sink.received) <= 50 + 2 * 50 + 25  # those in flight when it opened, and some probes
