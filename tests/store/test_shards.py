@@ -22,6 +22,7 @@ from relay.store.shards import open_shards
 from tests.building import LINE, OTHER_LINE, body_of, webhook_of
 from tests.clusters import clusters
 from tests.linq.payloads.test_fields_of_samples import SAMPLES
+from tests.support import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +76,7 @@ async def test_copies_get_the_same_answers_as_with_one_shard(redis: Redis, redis
     answers, accepted = [], []
     for count in (1, 3, 8):
         await redis.flushall()
-        async with open_shards(redis_url, WORKER_TIMEOUT, count=count) as shards:
+        async with open_shards(redis_url, TIMEOUT, count=count) as shards:
             answers.append(await accept(shards, webhooks))
             inboxes = await stored(shards)
         accepted.append(sorted(event for inbox in inboxes for event in inbox))
