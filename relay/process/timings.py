@@ -24,9 +24,9 @@ class Timings:
     """From the last renewal of a lease to its end: five renewals may fail before a healthy worker loses its work."""
     lease_renew: float = 1.0
     """From one renewal of a lease to the next."""
-    arq_lock: float = 6.0
-    """From the last renewal to the moment when arq may start the job elsewhere. It is longer than the lease, so that
-    the new run can acquire the lease at once.
+    arq_lock: float = 5.5
+    """From the last renewal to the moment when arq may start the job elsewhere, at its next poll, half a second later
+    at most. It is longer than the lease, so that the new run can acquire the lease at once.
     """
     lease_retry: float = 1.0
     """Until a job that found its lease taken runs again: a renewal's interval, since it is freed no sooner."""
@@ -37,7 +37,7 @@ class Timings:
     ready_poll: float = 1.0
     """Time that a partition worker waits for a lane to be marked ready before it checks the time and the rules."""
     idle: float = 30.0
-    """Time without work after which a drain ends. Its next event waits for arq's poll, so ending is kept rare."""
+    """Time without work after which a drain ends. Its next event has to start it, so ending is kept rare."""
     run: float = 60.0
     """Time after which a drain ends at a quiet moment and is woken again, so that another worker can get it."""
     max_run: float = 3600.0

@@ -45,6 +45,8 @@ Work and wake-ups
     arq:job:<job>, relay:arq    arq's     the wake-up of a drain job, and its queue (arq's own format);
                                           the ids of jobs, also of cron jobs, begin with the prefix
     relay:arq:slow              arq's     the queue of long jobs (`workers.runtime.queues`)
+    relay:arq:woken, relay:arq:slow:woken  zset  the jobs of each queue that a wake-up has just enqueued; a worker that
+                                          waits for one takes it (`workers.runtime.wakeup_listener`)
 
 Replays of a topic's history (`topics.replays`)
     relay:replay:<id>           hash      one replay: span, subscription, progress; kept a week after its end
@@ -258,6 +260,11 @@ class Keyspace(FixedKeys):
     def ready(self, partition: int) -> str:
         """Return the key of the lanes of a partition that have new events."""
         return f"{self.prefix}:partition:{partition}:ready"
+
+    @staticmethod
+    def woken(queue: str) -> str:
+        """Return the key of the jobs that wake-ups have just put into a queue of arq."""
+        return f"{queue}:woken"
 
     def idempotency(self, token: str, key: str) -> str:
         """Return the key of the answer to a request that a token sent with an Idempotency-Key."""

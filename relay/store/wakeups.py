@@ -4,6 +4,9 @@ It is written in arq's own format by our scripts or by `wake`; enqueueing one th
 are spread over a fixed number of partitions, and a wake-up wakes a partition, not a lane: arq looks at every job in
 flight on every poll, so there must be few of them however many lanes there are. Losing a wake-up loses no event: the
 sweeper enqueues it again.
+
+A worker need not poll for it: the script that enqueues a wake-up also adds the job to a set, from which one of the
+workers that wait there takes it (`take_woken`).
 """
 
 from __future__ import annotations
@@ -94,3 +97,15 @@ def partition_of(subscription: str) -> int:
 async def wake(redis: Redis, wakeup: WakeUp, due_ms: int = NOW) -> None:
     """Enqueue `wakeup`, for now or for a time (Unix milliseconds)."""
     await _wake(redis, [wakeup.queue], [wakeup.job_id, wakeup.payload, LIFETIME_MS, due_ms])
+
+
+async def take_woken(redis: Redis, queue: str, timeout: float) -> str | None:
+    """Take a job that a wake-up has just put into `queue`, waiting at most `timeout` seconds; None if there is none."""
+    taken = await redis.bzpopmin([redis.key.woken(queue)], timeout)
+    return None if taken is None else str(taken[1].decode())
+
+
+async def next_deferred(redis: Redis, queue: str, now_ms: int) -> tuple[str, int] | None:
+    """Return the job of `queue` that is due next after `now_ms`, and its due time; None if no job is deferred."""
+    rows = await redis.zrangebyscore(queue, f"({now_ms}", "+inf", start=0, num=1, withscores=True)
+    return (rows[0][0].decode(), int(rows[0][1])) if rows else None

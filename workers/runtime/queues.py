@@ -1,6 +1,6 @@
 """The arq queue of each job.
 
-    hot     route, deliver, sweep                              events wait for these: polled twenty times a second
+    hot     route, deliver, sweep                              events wait for these
     slow    replay, trim, check_linq, react, alert, backfill   may take minutes; no event waits for these
 
 arq runs a bounded number of jobs per queue and starts the oldest first, so long jobs would keep quick ones from
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 UNLIMITED = 2**31
 """Tries of a job: arq counts a deploy as one."""
 
+POLL = 0.5
+"""Seconds from one poll for jobs to the next. A job of a worker that died waits for it; wake-ups do not
+(`wakeup_listener`).
+"""
+
 _SWEEP = set(range(0, 60, 5))  # seconds of the minute
 _TRIM = 20  # the second of each minute
 _ALERT = {10, 40}  # seconds of the minute
@@ -51,8 +56,6 @@ class Queue:
     crons: tuple[CronJob, ...]
     max_jobs: int
     """Jobs that run at once in one process."""
-    poll: float
-    """Seconds from one poll for jobs to the next."""
     without_arq: tuple[Job, ...]
     """The jobs that free memory, run by the worker itself while Redis has none for arq."""
 
@@ -63,7 +66,6 @@ def _hot(parts: WorkerParts) -> Queue:
         functions=(_drain(route, "route"), _drain(deliver, "deliver")),
         crons=(cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, timeout=60),),
         max_jobs=wakeups.PARTITIONS + 3,  # every partition of lanes, the router, the sweep, and one to spare
-        poll=0.05,  # the wait of an event while no drain runs
         without_arq=without_arq.DRAINS,
     )
 
@@ -82,7 +84,6 @@ def _slow(parts: WorkerParts) -> Queue:
         functions=(_drain(replay, "replay"), _drain(react, "react")),
         crons=tuple(crons),
         max_jobs=20,  # the replays, and as many runs of the others as their timeouts let overlap
-        poll=0.5,
         without_arq=(without_arq.trim,),
     )
 

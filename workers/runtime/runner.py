@@ -8,6 +8,7 @@ What differs from arq's defaults, and why (all measured on arq 0.28):
   job may take;
 * results are not kept: a kept result blocks the same job id, and our ids are fixed;
 * jobs are JSON, not pickles: otherwise a client that can write to Redis could run code here;
+* it need not poll for wake-ups, which reach it at once (`wakeup_listener`);
 * `arq:abort` is not used (`arq_client`): on a Redis Cluster it would be in another slot than the job;
 * tries are unlimited: arq counts a deploy as a try;
 * signals are handled here: jobs are asked to end, get time to do so, and are then cancelled.
@@ -46,7 +47,8 @@ from relay.web.admin.report import Identity, ObservedProcess
 from workers.runtime.arq_client import ArqClient
 from workers.runtime.jobs import wake_for_rest
 from workers.runtime.parts import WorkerParts, context_of, parts_of, worker_parts
-from workers.runtime.queues import QUEUES, UNLIMITED
+from workers.runtime.queues import POLL, QUEUES, UNLIMITED
+from workers.runtime.wakeup_listener import listen
 from workers.runtime.without_arq import run_until_there_is_memory
 
 if TYPE_CHECKING:
@@ -193,7 +195,8 @@ async def _run_queue(
         workers.append(worker)
         parts.readiness.polled(queue.name)
         try:
-            await worker.main()
+            async with in_background(listen(parts.redis, worker)):
+                await worker.main()
         except OutOfMemoryError:
             parts.readiness.without_arq(queue.name)
             await run_until_there_is_memory(parts, queue.without_arq, without_arq)
@@ -263,7 +266,7 @@ def _worker(queue: Queue, pool: ArqRedis, parts: WorkerParts) -> Worker:
         ctx=context_of(parts),
         handle_signals=False,
         max_jobs=queue.max_jobs,
-        poll_delay=queue.poll,
+        poll_delay=POLL,
         keep_result=0,
         max_tries=UNLIMITED,
         health_check_interval=5,

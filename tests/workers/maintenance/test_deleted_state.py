@@ -150,6 +150,7 @@ OTHER_KEYS = [
         KEYS.drift,
     ),
     *(KEYS.seen_prefix + "unread1", KEYS.queue, KEYS.slow_queue, KEYS.replays, KEYS.replays_running, KEYS.memory_probe),
+    KEYS.woken(KEYS.queue),
     KEYS.maintenance,
     *(KEYS.chats, KEYS.chats_proved, KEYS.chats_last_writer),
     *(KEYS.ready(wakeups.partition_of("bot")), KEYS.arq("arq:job:", "route")),
