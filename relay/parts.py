@@ -1,59 +1,21 @@
-"""The composition root: the parts of a process, built once from its settings and closed in reverse order."""
+"""What several processes are composed of: the client of Redis and the keyring, opened from the settings."""
 
 from __future__ import annotations
 
-import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.core.line_secret import V2_FORMER_SECRET, V2_SECRET, LineSecret
-from relay.core.secret import SigningSecret
-from relay.metrics.ingress_metrics import IngressMetrics
-from relay.metrics.process_metrics import ProcessMetrics
-from relay.net.failure_limit import FailureLimit
-from relay.process.timings import DEFAULTS
 from relay.rules.cipher import cipher_of
-from relay.store.driver.client import REQUEST_TIMEOUT, WORKER_TIMEOUT, open_redis
-from relay.store.inbox.acceptor import Acceptor
-from relay.store.inbox.memory_guard import MemoryGuard
-from relay.store.inbox.quarantine import Quarantine
-from relay.store.inbox.refusals import Refusals
-from relay.store.inbox.waiting_room import Room
-from relay.store.keyring.key_cache import KeyCache
+from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from relay.store.keyring.keyring import Keyring
-from relay.store.keyring.last_seen import LastSeen
 from relay.store.keyring.v2_secret_marker import V2SecretMarker
-from relay.store.rights.watch import RightsWatch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from relay.config.settings import Settings
-    from relay.process.telemetry.spans import Tracer
-    from relay.process.timings import Timings
     from relay.store.driver.client import Redis
     from relay.store.keyring.encryption import Cipher
-
-
-@dataclass(frozen=True, slots=True)
-class IngressParts:
-    """The parts of the ingress."""
-
-    redis: Redis
-    acceptor: Acceptor
-    quarantine: Quarantine
-    keys: KeyCache
-    last_seen: LastSeen
-    memory: MemoryGuard
-    rights: RightsWatch
-    refusals: Refusals
-    failures: FailureLimit
-    metrics: IngressMetrics
-    clock: Callable[[], float]
-    """Unix seconds."""
-    tracer: Tracer | None = None
-    """None if traces are off."""
 
 
 @asynccontextmanager
@@ -83,42 +45,3 @@ def _cipher(settings: Settings) -> Cipher:
     cipher = cipher_of(settings)
     assert cipher is not None  # noqa: S101  the command requires the key
     return cipher
-
-
-def _v2_secrets(settings: Settings) -> list[LineSecret]:
-    found = {
-        V2_SECRET: settings.linq_v2_webhook_secret,
-        V2_FORMER_SECRET: settings.linq_v2_webhook_secret_old,
-    }
-    return [
-        LineSecret(None, generation, SigningSecret(secret.get_secret_value()))
-        for generation, secret in found.items()
-        if secret is not None
-    ]
-
-
-@asynccontextmanager
-async def ingress_parts(
-    settings: Settings,
-    clock: Callable[[], float] = time.time,
-    timings: Timings = DEFAULTS,
-    tracer: Tracer | None = None,
-) -> AsyncIterator[IngressParts]:
-    """Open the parts of an ingress process."""
-    room = Room.beside(settings.relay_max_connections)
-    async with (
-        open_store(settings, REQUEST_TIMEOUT) as redis,
-        Acceptor(redis, settings.relay_dedupe_window, clock, settings.relay_replicas, timings, room) as acceptor,
-        KeyCache(open_keyring(settings, redis), _v2_secrets(settings)) as keys,
-        LastSeen(redis) as last_seen,
-        MemoryGuard(redis, settings.relay_memory_high_water) as memory,
-        RightsWatch(redis, timings.rights_check) as rights,
-        Refusals(redis, timings.refusal_log) as refusals,
-        ProcessMetrics("ingress") as process_metrics,
-    ):
-        quarantine = Quarantine(redis, settings.relay_replicas)
-        failures = FailureLimit(timings.refusal_delay, clock)
-        metrics = IngressMetrics(process_metrics)
-        yield IngressParts(
-            redis, acceptor, quarantine, keys, last_seen, memory, rights, refusals, failures, metrics, clock, tracer
-        )

@@ -20,7 +20,7 @@ from relay.web.responses import Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from relay.parts import IngressParts
+    from relay.ingress_parts import IngressParts
     from relay.web.responses import Probe
 
 _OK = "ok"

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from relay.core.event import VerifiedWebhook
     from relay.core.line_secret import LineSecret
+    from relay.ingress_parts import IngressParts
     from relay.linq.signatures.headers import Headers
     from relay.linq.target_urls import Target
-    from relay.parts import IngressParts
     from relay.web.responses import Response
 
 DIALECTS: Mapping[str, Dialect] = {V3_PATH: Dialect.V3, V2_PATH: Dialect.V2}

@@ -17,8 +17,8 @@ import structlog
 from relay.config.admin_address import INGRESS
 from relay.config.load import load_settings
 from relay.config.settings import environment_with_secrets
+from relay.ingress_parts import ingress_parts
 from relay.net.front import Handover, Requests, listening_front
-from relay.parts import ingress_parts
 from relay.process.event_loop import run, stop_on_signals
 from relay.process.imports import import_later
 from relay.process.lifecycle import Phase
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from relay.config.settings import Settings
+    from relay.ingress_parts import IngressParts
     from relay.net.front import ProtocolFactory
     from relay.net.listen_address import Listen
-    from relay.parts import IngressParts
     from relay.process.telemetry.spans import Tracer
 from relay.process.timings import Timings
 

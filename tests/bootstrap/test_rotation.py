@@ -18,8 +18,8 @@ from relay.bootstrap.reconcile import Reconciler
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, StoreError
+from relay.ingress_parts import ingress_parts
 from relay.linq.api.v3 import LinqApi
-from relay.parts import ingress_parts
 from relay.process.tasks import end_task
 from relay.process.timings import Timings
 from relay.sandbox.app import Emission

@@ -16,7 +16,7 @@ import pytest
 
 from relay.config.settings import Settings
 from relay.core.secret import SigningSecret, new_key, new_secret
-from relay.parts import ingress_parts
+from relay.ingress_parts import ingress_parts
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
 from relay.store.rights.rules import relay_rule

@@ -16,7 +16,7 @@ from relay.bootstrap.plan import Action
 from relay.config.file import read_config
 from relay.config.settings import Settings
 from relay.core.secret import new_key
-from relay.parts import ingress_parts
+from relay.ingress_parts import ingress_parts
 from relay.process.tasks import end_task
 from relay.process.timings import Timings
 from relay.sandbox.app import Emission

@@ -13,9 +13,10 @@ from pydantic import SecretStr
 
 from relay.config.settings import Settings
 from relay.core.secret import new_key
+from relay.ingress_parts import IngressParts, ingress_parts
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
-from relay.parts import IngressParts, ingress_parts, open_keyring
+from relay.parts import open_keyring
 from relay.process.timings import DEFAULTS, Timings
 from relay.store.keyring import key_cache
 from relay.web.aiohttp_app import ingress_app

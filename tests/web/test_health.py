@@ -9,8 +9,9 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from relay.core.secret import new_key
+from relay.ingress_parts import ingress_parts
 from relay.net.listen_address import Listen
-from relay.parts import ingress_parts, open_keyring
+from relay.parts import open_keyring
 from relay.store.driver.client import ask
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from relay.config.settings import Settings
 from relay.core.secret import new_key
-from relay.parts import ingress_parts
+from relay.ingress_parts import ingress_parts
 from relay.process.timings import Timings
 from relay.store.rights.rules import relay_rule
 from relay.web.health import Readiness
