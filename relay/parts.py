@@ -1,4 +1,4 @@
-"""What several processes are composed of: the client of Redis and the keyring, opened from the settings."""
+"""The composition root of several processes: the client of Redis and the keyring, opened from the settings."""
 
 from __future__ import annotations
 

