@@ -11,7 +11,6 @@ is sent once more, on a new connection (RFC 9112, 9.3.1 and 9.5); the subscriber
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections import deque
 from functools import partial
@@ -19,40 +18,20 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple, Self
 from weakref import WeakValueDictionary
 
-from aiohappyeyeballs import pop_addr_infos_interleave, start_connection
-
 from relay.core.durations import format_duration
 from relay.net.resolver import Resolver, allowed
 from relay.process.timings import DEFAULTS
 from workers.transport.connection import Connection, ConnectionLost, DeadlineExceeded, NoResponse
-from workers.transport.shortage import Budget, OurShortage, shortage_in
+from workers.transport.opening import Destination, failure_of, open_first
+from workers.transport.shortage import Budget, OurShortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relay.core.config.egress import Egress
-    from relay.net.dns import AddressInfo
     from workers.transport.connection import Response
 
 _TICK = 0.001  # seconds by which a timer may come early
 _STOPPING = "the relay is stopping"
-_HEAD_START = 0.25  # seconds until the next address is tried in parallel (RFC 8305, 5)
-
-
-class Destination(NamedTuple):
-    """The target of a connection."""
-
-    host: str
-    """A name in ASCII, or an address."""
-    port: int
-    tls: ssl.SSLContext | None
-    """None for plain HTTP."""
-    egress: Egress
-    subscription: str
-    """The only user of the connections."""
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 class Timeouts(NamedTuple):
@@ -96,7 +75,7 @@ class ConnectionPools:
         still_open = list(self._open)
         for connection in still_open:
             connection.abort()
-        await asyncio.gather(*(connection.ended.wait() for connection in still_open))
+        await asyncio.gather(*(connection.ended for connection in still_open))
         await self._resolver.__aexit__()
 
     def pool_for(self, destination: Destination) -> ConnectionPool:
@@ -121,53 +100,17 @@ class ConnectionPools:
         failures: list[OSError] = []
         try:
             addresses = allowed(egress, host, await self._resolver.resolve(host, port, within))
-            return await self._open_first(addresses, destination, within, give_back, failures)
+            make = partial(Connection, self.loop, self._open, give_back)
+            transport, connection = await open_first(addresses, destination, within, make, failures)
         except OSError as error:
             give_back()
-            raise _failure(error, failures, destination, within) from error
+            raise failure_of(error, failures, destination, within) from error
         except BaseException:
             give_back()
             raise
-
-    async def _open_first(
-        self,
-        addresses: list[AddressInfo],
-        destination: Destination,
-        within: float,
-        give_back: Callable[[], None],
-        failures: list[OSError],
-    ) -> Connection:
-        """Connect to the first of `addresses` that accepts, with `within` seconds for each.
-
-        A socket that could not be made is added to `failures`: if there are other errors too, the library names none.
-        """
-
-        def make_socket(info: AddressInfo) -> socket.socket:
-            try:
-                return socket.socket(*info[:3])
-            except OSError as error:
-                failures.append(error)
-                raise
-
-        tls = destination.tls
-        name = destination.host.rstrip(".") if tls else None
-        while True:
-            try:
-                async with asyncio.timeout(within):
-                    sock = await start_connection(
-                        addresses, happy_eyeballs_delay=_HEAD_START, interleave=1, socket_factory=make_socket
-                    )
-                    make = partial(Connection, self.loop, self._open, give_back, sock.fileno())
-                    made = self.loop.create_connection(make, sock=sock, ssl=tls, server_hostname=name)
-                    transport, connection = await made
-                    if self._on_certificate and (certificate := transport.get_extra_info("peercert")):
-                        expires = ssl.cert_time_to_seconds(certificate["notAfter"])
-                        self._on_certificate(destination.subscription, expires)
-                    return connection
-            except OSError:
-                pop_addr_infos_interleave(addresses, 1)
-                if not addresses:
-                    raise
+        if self._on_certificate and (certificate := transport.get_extra_info("peercert")):
+            self._on_certificate(subscription, ssl.cert_time_to_seconds(certificate["notAfter"]))
+        return connection
 
 
 class ConnectionPool:
@@ -287,14 +230,3 @@ class ConnectionPool:
         while self._idle and self._idle[0][1] <= oldest:
             connection, _ = self._idle.popleft()
             connection.close()
-
-
-def _failure(error: OSError, failures: list[OSError], destination: Destination, within: float) -> Exception:
-    """Return the error to raise when no connection could be opened."""
-    if shortage := next(filter(None, map(shortage_in, (error, *failures))), None):
-        return OurShortage(shortage)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return NoResponse(f"the subscriber's certificate was rejected: {error}")
-    if isinstance(error, TimeoutError) and error.errno is None:
-        return DeadlineExceeded(f"no connection within {format_duration(within)}")
-    return NoResponse(f"no connection to {destination}: {error.strerror or error}")

@@ -16,7 +16,7 @@ from relay.net.target import Target
 from relay.net.tls import context_for
 from relay.process.telemetry.context import TRACEPARENT
 from relay.store.topics.push_headers import EVENT_ID, SHADOW_OF, attempt_headers, signature_headers
-from workers.transport.pool import Destination
+from workers.transport.opening import Destination
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping

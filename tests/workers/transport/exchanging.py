@@ -11,7 +11,8 @@ from relay.core.config.egress import Egress
 from relay.process.timings import DEFAULTS
 from tests.chaos.wire import read_message
 from tests.support import raw_server
-from workers.transport.pool import ConnectionPools, Destination, Timeouts
+from workers.transport.opening import Destination
+from workers.transport.pool import ConnectionPools, Timeouts
 
 if TYPE_CHECKING:
     import ssl

@@ -17,7 +17,8 @@ from tests.certificates import Authority, tls_server
 from tests.support import raw_server, reserve_port
 from tests.workers.transport.exchanging import OK, REQUEST, Scripted, destination, exchange, scripted
 from workers.transport.connection import DeadlineExceeded, NoResponse
-from workers.transport.pool import ConnectionPools, Destination
+from workers.transport.opening import Destination
+from workers.transport.pool import ConnectionPools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

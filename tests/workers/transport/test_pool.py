@@ -15,7 +15,8 @@ from tests.certificates import Authority
 from tests.support import eventually, raw_server
 from tests.workers.transport.exchanging import OK, REQUEST, Scripted, destination, exchange, read_request, scripted
 from workers.transport.connection import NoResponse
-from workers.transport.pool import ConnectionPools, Destination
+from workers.transport.opening import Destination
+from workers.transport.pool import ConnectionPools
 from workers.transport.shortage import OurShortage
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ async def test_exchange_on_a_closed_connection_is_an_error() -> None:
     async with scripted(OK) as (_, pool):
         await exchange(pool)
         [connection] = pool.idle
-        await connection.ended.wait()
+        await connection.ended
         with pytest.raises(NoResponse, match="closed the connection"):
             connection.send(REQUEST, lambda _: None)
 

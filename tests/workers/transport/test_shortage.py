@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
 
 from relay.core.delivery.outcome import Shortage
 from relay.net.dns import Dns, LookupFailed
@@ -23,6 +24,7 @@ from relay.process.subprocesses import python
 from tests.dns_server import dns_server
 from tests.support import eventually, raw_server, reserve_port
 from tests.workers.transport.exchanging import OK, Scripted, destination, exchange
+from tests.workers.transport.test_addresses import Names
 from tests.workers.transport.test_sender import ENDPOINT, delivery, subscription
 from workers.transport.connection import NoResponse
 from workers.transport.pool import ConnectionPools
@@ -57,27 +59,38 @@ async def test_process_without_descriptors_makes_no_attempt() -> None:
     async with raw_server(server.serve) as port, ConnectionPools(max_connections=100) as connections:
         lane = Sender(connections, time.time).sender_for(subscription(f"http://127.0.0.1:{port}/"), ENDPOINT)
         with no_descriptors():
-            assert await lane.attempt(delivery(b"{}"), 1) == Shortage("Too many open files")
+            shortage = await lane.attempt(delivery(b"{}"), 1)
+            assert isinstance(shortage, Shortage)
+            assert shortage.reason.lower() == "too many open files"  # libuv begins it in lower case
         assert not isinstance(await lane.attempt(delivery(b"{}"), 1), Shortage)
     assert server.connections == 1
+
+
+def test_process_without_descriptors_makes_no_attempt_on_uvloop() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test_process_without_descriptors_makes_no_attempt())
 
 
 @pytest.mark.parametrize(
     "number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN]
 )
-async def test_failed_connect_for_want_of_ours_is_a_shortage(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"]])
+async def test_failed_connect_for_want_of_ours_is_a_shortage(
+    monkeypatch: pytest.MonkeyPatch, number: int, addresses: list[str]
+) -> None:
     async def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("workers.transport.pool.start_connection", fail)
-    async with ConnectionPools() as connections:
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", fail)
+    monkeypatch.setattr("workers.transport.opening.start_connection", fail)
+    async with ConnectionPools(resolver=Resolver(Names(*addresses))) as connections:
         with pytest.raises(OurShortage, match=os.strerror(number)):
-            await exchange(connections.pool_for(destination(1)))
+            await exchange(connections.pool_for(destination(1, host="localhost")))
 
 
 async def test_socket_that_cannot_be_made_is_a_shortage_among_other_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(addresses: list[Any], *, socket_factory: Any, **_: object) -> None:
-        monkeypatch.setattr("workers.transport.pool.socket.socket", no_socket)
+        monkeypatch.setattr("workers.transport.opening.socket.socket", no_socket)
         for address in addresses:
             try:
                 socket_factory(address)
@@ -87,10 +100,14 @@ async def test_socket_that_cannot_be_made_is_a_shortage_among_other_errors(monke
     def no_socket(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("workers.transport.pool.start_connection", fail)
-    async with ConnectionPools() as connections:
+    async def refuse(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    monkeypatch.setattr("workers.transport.opening.start_connection", fail)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", refuse)
+    async with ConnectionPools(resolver=Resolver(Names("127.0.0.1", "127.0.0.2"))) as connections:
         with pytest.raises(OurShortage, match="Too many open files"):
-            await exchange(connections.pool_for(destination(1)))
+            await exchange(connections.pool_for(destination(1, host="localhost")))
 
 
 @pytest.mark.parametrize(
