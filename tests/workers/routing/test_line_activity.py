@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
 from relay.core.event import Dialect, VerifiedWebhook
@@ -14,10 +16,10 @@ from relay.linq.payloads.line_changes import LineChange
 from relay.store.account_events import AccountEvents
 from relay.store.driver.client import ask
 from relay.store.lines import activity, linq_facts
-from relay.store.lines.activity import Heard, read_activity, read_heard
+from relay.store.lines.activity import ActivityCounter, Heard, Tally, read_activity, read_heard
 from relay.store.lines.line_keys import LineKeys
 from relay.store.lines.linq_facts import read_facts, record_changes, record_list
-from relay.store.lines.rhythm import HOUR_MS
+from relay.store.lines.rhythm import HOUR_MS, HOURS
 from tests.building import LINE, OTHER_LINE, body_of, webhook_of
 from tests.support import eventually
 from tests.workers.conftest import accept, emptied, routing, topic
@@ -72,6 +74,43 @@ async def test_overwritten_activity_stops_no_event(redis: Redis, rules: ConfigFi
     assert len(await topic(redis, "messages")) == 2
     suspended = [line["error"] for line in logs if line["event"] == "lines.suspended"]
     assert f"{LineKeys(redis).heard} is a string, not a hash" in suspended
+
+
+async def test_overwritten_week_costs_only_what_it_would_have_got(redis: Redis) -> None:
+    now_ms = round(time.time() * 1000)
+    names = [f"+16465550{number}" for number in range(200, 450)]
+    broken = LineKeys(redis).week(names[0], now_ms // HOUR_MS // HOURS)
+    await ask(redis.hset(broken, "x", "y"))
+    counter = ActivityCounter(redis)
+    with capture_logs() as logs:
+        counter.add(Tally(now_ms, Counter({(name, "inbound"): 2 for name in names})))
+        await counter.write()
+    assert [line["error"] for line in logs] == [f"{broken} is a hash, not a string"]
+    assert await read_heard(redis) == dict.fromkeys(names, Heard(now_ms, now_ms))
+    found = await read_activity(redis, names[1:], now_ms)
+    assert {each.count(now_ms // HOUR_MS) for each in found.values()} == {2}
+
+
+async def test_what_was_added_before_an_error_is_not_added_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ms = round(time.time() * 1000)
+    names = [f"+16465550{number}" for number in range(200, 450)]
+    add, calls = activity._add, 0
+
+    async def fail_once(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise RedisConnectionError
+        return await add(*arguments)
+
+    monkeypatch.setattr(activity, "_add", fail_once)
+    counter = ActivityCounter(redis)
+    counter.add(Tally(now_ms, Counter({(name, "outbound"): 1 for name in names})))
+    for _ in range(2):
+        await counter.write(at_once=True)
+    found = await read_activity(redis, names, now_ms)
+    assert {each.count(now_ms // HOUR_MS) for each in found.values()} == {1}
+    assert (await read_heard(redis)).keys() == set(names)
 
 
 async def test_what_events_tell_is_recorded_and_logged(redis: Redis, rules: ConfigFile) -> None:
