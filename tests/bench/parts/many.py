@@ -101,10 +101,12 @@ async def _observe(sheet: Sheet, what: str, system: str, size: Size, scale: Scal
             for name, process in (("ingress", ingress), ("worker", worker)):
                 sheet.add(PART, f"{what}: {name} ready after", system, process.started_in, "s")
                 sheet.add(PART, f"{what}: CPU of the {name} until then", system, process.cpu(), "s")
-            began = time.perf_counter()
+            began, before = time.perf_counter(), worker.cpu()
             await stage.accept(firsts, firsts, "first")
             await _until_delivered(stage, size, firsts * size.of_topic)
             sheet.add(PART, f"{what}: first events delivered after", system, time.perf_counter() - began, "s")
+            cpu = (worker.cpu() - before) / (firsts * size.of_topic) * 10_000
+            sheet.add(PART, f"{what}: first events: CPU per 10,000", system, cpu, "s")
             began, before = time.perf_counter(), worker.cpu()
             await stage.accept(events, firsts)
             await _until_delivered(stage, size, (firsts + events) * size.of_topic)
