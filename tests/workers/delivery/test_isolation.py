@@ -7,7 +7,6 @@ import errno
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiohappyeyeballs import start_connection
 from aiohttp import web
 from structlog.testing import capture_logs
 
@@ -19,6 +18,7 @@ from tests.building import SECRET, webhook_of
 from tests.support import KEYS, eventually
 from tests.workers.conftest import accept, routing, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
+from workers.transport.opening import open_first
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,14 +83,14 @@ async def test_shortage_of_ours_costs_no_attempt(
     """Nothing can be connected to for a while: with `retry = []` any attempt would be the last."""
     is_short, failed = True, 0
 
-    async def connect(*arguments: Any, **more: Any) -> Any:
+    async def connect(*arguments: Any) -> Any:
         nonlocal failed
         if is_short:
             failed += 1
             raise OSError(errno.EMFILE, "Too many open files")
-        return await start_connection(*arguments, **more)
+        return await open_first(*arguments)
 
-    monkeypatch.setattr("workers.transport.pool.start_connection", connect)
+    monkeypatch.setattr("workers.transport.pool.open_first", connect)
     rules_file.write_text(rules_for(sink, retry="[]", bot='rate = 1000\nordered = "chat"'))
     lanes = [Lane(redis, "bot", "messages"), Lane(redis, "crm", "everything")]
     with capture_logs() as logs:
