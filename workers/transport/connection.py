@@ -205,7 +205,8 @@ class Connection(asyncio.Protocol):
         self.end()
         self._open_connections.discard(self)
         self._give_back()
-        self.ended.set_result(None)
+        if not self.ended.done():  # cancelled with all that waited for it
+            self.ended.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """Handle asyncio's event: a part of a response."""
