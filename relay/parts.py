@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from relay.rules.cipher import cipher_of
-from relay.store.driver.client import WORKER_TIMEOUT, open_redis
+from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.keyring.keyring import Keyring
 from relay.store.keyring.v2_secret_marker import V2SecretMarker
+from relay.store.sharding.shards import open_shards
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_store(settings: Settings, timeout: float = WORKER_TIMEOUT) -> AsyncIterator[Redis]:
-    """Open a client of the Redis of `settings`, which must have a URL; `timeout` is seconds for one round trip."""
-    redis = open_redis(str(settings.redis_url), timeout, settings.relay_key_prefix)
-    try:
-        yield redis
-    finally:
-        await redis.aclose()
+    """Open a client of the Redis of `settings`, which must have a URL; `timeout` is seconds for one round trip.
+
+    With several shards it is that of the first one, and knows the others.
+    """
+    url, prefix = str(settings.redis_url), settings.relay_key_prefix
+    async with open_shards(url, timeout, prefix, settings.relay_shards) as shards:
+        yield shards.home
 
 
 def open_keyring(settings: Settings, redis: Redis, account: str | None = None) -> Keyring:

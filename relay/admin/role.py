@@ -18,6 +18,7 @@ from relay.services.context import open_context
 from relay.store.driver.client import REQUEST_TIMEOUT
 from relay.store.rights.check import check_access
 from relay.store.rights.probe import RedisProbe
+from relay.store.sharding.number import check_number_of_shards
 from relay.store.state.reader import RedisReader
 from relay.web.admin.group import open_group, showing_current_subscriptions
 from relay.web.admin.listener import listening_for_operators
@@ -68,6 +69,7 @@ async def serve_admin(settings: Settings) -> None:
         open_context(settings) as context,
     ):
         await check_access(redis)
+        await check_number_of_shards(redis)
         metrics = ProcessMetrics(ADMIN)
         metrics.add_reader(RedisReader(state, context.rules.known))
         observed = ObservedProcess(Identity(ADMIN, settings), AdminProbe(redis, lifecycle), metrics)

@@ -59,6 +59,8 @@ class Settings(PageSettings):
     """Beginning of the names of all keys in Redis, `<prefix>:...`, on a cluster `{<prefix>}:...`: letters, digits,
     `_`, `-` and `.`. Relays that share a Redis need different ones, and all of one relay, pull teams too, the same.
     """
+    relay_shards: Annotated[int, Field(ge=1, le=64), AfterValidator(forms.shards)] = 1
+    """Number of shards, parts of the relay that hold events apart from each other. Only `1` can be used yet."""
     relay_public_url: Annotated[str, AfterValidator(forms.public_url)] | None = None
     """Base URL at which Linq reaches the ingress, such as `https://relay.example.com`. It must be https (http is
     allowed for a sandbox on the same machine) and have no query; bootstrap requires it.

@@ -94,6 +94,7 @@ class FixedKeys:
         self.history = f"{prefix}:history"
         self.history_lanes = f"{prefix}:history:lanes"
         self.processes = f"{prefix}:processes"
+        self.shards = f"{prefix}:shards"
         self.drain_orders = f"{prefix}:drain_orders"
         self.memory_probe = f"{prefix}:memory_probe"
         self.lines = f"{prefix}:lines"

@@ -130,6 +130,8 @@ Everything else (of lines: `store.lines`)
     relay:sessions:<token>      zset      the sessions of a token by time: one beyond fifty ends the oldest
     relay:processes             hash      processes of the relay, with what they report of themselves every second; a
                                           process that is silent is forgotten (`fleet.processes`)
+    relay:shards                string    the number of shards, RELAY_SHARDS of the first start; processes with another
+                                          number refuse to start (`sharding.number`)
     relay:drain_orders          hash      operators' orders to take no new work, by host; each has an end
     relay:idempotency:<token>:<key>  string  the encrypted answer to a request of the API, by the token and its
                                           Idempotency-Key; a day (two minutes while it is being done)
@@ -138,7 +140,8 @@ Everything else (of lines: `store.lines`)
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 On a Redis Cluster the prefix is a hash tag (`Keyspace.tagged`): `{relay}:inbox`, `arq:job:{relay}:route`. So all keys
-are in one slot, and one primary has them. On any other Redis the names are as above.
+are in one slot, and one primary has them. On any other Redis the names are as above. Shards beside the first one have
+prefixes of their own, `relay/1:inbox`, and of these keys only those that events need (`sharding.shards`).
 """
 
 from __future__ import annotations

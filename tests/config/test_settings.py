@@ -231,6 +231,7 @@ def test_unset_variables_are_not_shown() -> None:
     assert set(Settings.load().shown()) == {
         *(
             "RELAY_KEY_PREFIX",
+            "RELAY_SHARDS",
             "RELAY_LISTEN",
             "RELAY_CONFIG",
             "RELAY_DATA_DIR",

@@ -14,6 +14,7 @@ GOOD = {
     "REDIS_USERNAME": "relay",
     "REDIS_PASSWORD": "redis/hunter2",
     "RELAY_KEY_PREFIX": "acme",
+    "RELAY_SHARDS": "1",
     "RELAY_PUBLIC_URL": "https://relay.example.com/in/",
     "RELAY_LISTEN": "127.0.0.1:9000",
     "RELAY_ADMIN_LISTEN": "[::1]:9001",

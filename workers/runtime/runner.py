@@ -42,6 +42,7 @@ from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, describe, re
 from relay.store.driver.pools.failover_pool import open_pool
 from relay.store.fleet.processes import Reporter
 from relay.store.rights.check import wait_for_access
+from relay.store.sharding.number import require_number_of_shards
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from workers.runtime.arq_client import ArqClient
@@ -134,6 +135,7 @@ async def _has_access(parts: WorkerParts, stop: asyncio.Event) -> bool:
 
     async def begin() -> None:
         await wait_for_access(parts.redis)
+        await retry_until_redis_answers("reading the number of shards", partial(require_number_of_shards, parts.redis))
         await parts.rules.read()
 
     async with in_background(begin()) as access, in_background(stop.wait()) as stopped:

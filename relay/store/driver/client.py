@@ -44,6 +44,8 @@ class Redis(AnyRedis):
     """redis-py's client, with the names of the relay's keys."""
 
     key = Keyspace()
+    others: tuple[Redis, ...] = ()
+    """The clients of the other shards, of the client of the first one (`sharding.shards`)."""
 
 
 def open_redis(url: str, timeout: float, key_prefix: str = DEFAULT_PREFIX) -> Redis:

@@ -89,22 +89,25 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
 
 
 async def wait_for_access(redis: Redis) -> None:
-    """Wait until Redis can be reached, then check the credentials and the rights of REDIS_URL.
+    """Wait until Redis can be reached, then check the credentials and the rights of REDIS_URL on every shard.
 
     Raises:
         SettingsError: they are not sufficient; the message has the command that grants them.
     """
     await retry_until_redis_answers("connecting to Redis", partial(_check, redis))
+    for shard in redis.others:
+        await check_access(shard)
 
 
 async def check_access(redis: Redis) -> None:
-    """Check the credentials and the rights of REDIS_URL, unless Redis cannot be reached now.
+    """Check the credentials and the rights of REDIS_URL on every shard, except those that cannot be reached now.
 
     Raises:
         SettingsError: they are not sufficient; the message has the command that grants them.
     """
-    with suppress(*REDIS_ERRORS):
-        await _check(redis)
+    for shard in (redis, *redis.others):
+        with suppress(*REDIS_ERRORS):
+            await _check(shard)
 
 
 async def refusal(redis: Redis) -> str | None:

@@ -16,7 +16,7 @@ from relay.store.driver.client import REQUEST_TIMEOUT, open_redis
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.sharded_acceptor import ShardedAcceptor
 from relay.store.inbox.waiting_room import Room
-from relay.store.shards import Shards, open_shards
+from relay.store.sharding.shards import Shards, open_shards
 from tests.building import body_of, webhook_of
 from tests.support import eventually, hash_of, reserve_port
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from relay.linq.payloads.shard_key import shard_key_in
 from relay.store.driver.client import WORKER_TIMEOUT
-from relay.store.shards import open_shards
+from relay.store.sharding.shards import open_shards
 from tests.building import LINE, OTHER_LINE, body_of, webhook_of
 from tests.support import eventually
 from tests.workers.conftest import accept, emptied, routing, topic
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from relay.config.file import ConfigFile
     from relay.core.event import VerifiedWebhook
     from relay.store.driver.client import Redis
-    from relay.store.shards import Shards
+    from relay.store.sharding.shards import Shards
 
 CHATS = [f"chat-{number}" for number in range(12)]
 

@@ -6,7 +6,8 @@ wake-ups there. On a plain Redis the shards share the server and differ in the p
 a hash tag, so each is in a slot of its own, on the primary that serves it.
 
 The first shard has the relay's own prefix, as if it were the only one, and is the home of what is no event: the
-keyring, teams, stored subscriptions, the audit. The prefixes of the others have a character that RELAY_KEY_PREFIX
+keyring, teams, stored subscriptions, the audit. Its client knows those of the others, so what is given that one client
+can reach all (`Shards.from_home`). The prefixes of the others have a character that RELAY_KEY_PREFIX
 cannot have, so that relays in the same Redis cannot meet.
 """
 
@@ -34,6 +35,11 @@ class Shards:
     all: tuple[Redis, ...]
     """By number; at least one."""
 
+    @classmethod
+    def from_home(cls, home: Redis) -> Shards:
+        """Return the shards of the relay whose first one has this client."""
+        return cls((home, *home.others))
+
     @property
     def home(self) -> Redis:
         """The shard that also has what is no event."""
@@ -51,4 +57,6 @@ async def open_shards(
     """Open clients of `count` shards; as for `open_redis`."""
     async with AsyncExitStack() as stack:
         clients = [open_redis(url, timeout, shard_prefix(key_prefix, shard)) for shard in range(count)]
-        yield Shards(tuple([await stack.enter_async_context(client) for client in clients]))
+        home, *others = [await stack.enter_async_context(client) for client in clients]
+        home.others = tuple(others)
+        yield Shards.from_home(home)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.store.driver.client import WORKER_TIMEOUT
-from relay.store.sharded_streams import merged_shards
-from relay.store.shards import Shards, open_shards
+from relay.store.sharding.shards import Shards, open_shards
+from relay.store.sharding.streams import merged_shards
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

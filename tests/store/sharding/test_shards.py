@@ -18,7 +18,7 @@ from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.fixed_keys import shard_prefix
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.keys import Keyspace
-from relay.store.shards import open_shards
+from relay.store.sharding.shards import open_shards
 from tests.building import LINE, OTHER_LINE, body_of, webhook_of
 from tests.clusters import clusters
 from tests.linq.payloads.test_fields_of_samples import SAMPLES
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay.store.driver.client import Redis
-    from relay.store.shards import Shards
+    from relay.store.sharding.shards import Shards
 
 
 def copies_of(body: bytes) -> list[VerifiedWebhook]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from relay.store.driver.client import Redis
     from relay.store.driver.merged_streams import Entry, Place
-    from relay.store.shards import Shards
+    from relay.store.sharding.shards import Shards
 
 
 async def merged_shards(

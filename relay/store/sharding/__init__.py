@@ -1,0 +1,1 @@
+"""Shards: parts of the store that hold events apart from each other."""
