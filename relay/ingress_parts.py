@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
+    from relay.store.inbox.sharded_acceptor import ShardedAcceptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class IngressParts:
     """The parts of the ingress."""
 
     redis: Redis
-    acceptor: Acceptor
+    acceptor: Acceptor | ShardedAcceptor
     quarantine: Quarantine
     keys: KeyCache
     last_seen: LastSeen
@@ -65,6 +66,22 @@ def _v2_secrets(settings: Settings) -> list[LineSecret]:
     ]
 
 
+def _acceptor(
+    settings: Settings, redis: Redis, clock: Callable[[], float], timings: Timings
+) -> Acceptor | ShardedAcceptor:
+    """Return the acceptor; with several shards, that of all."""
+    shards = (redis, *redis.others)
+    room = Room.beside(settings.relay_max_connections).share(len(shards))
+    acceptors = [
+        Acceptor(shard, settings.relay_dedupe_window, clock, settings.relay_replicas, timings, room) for shard in shards
+    ]
+    if len(acceptors) == 1:
+        return acceptors[0]
+    from relay.store.inbox.sharded_acceptor import ShardedAcceptor  # noqa: PLC0415  few relays need it
+
+    return ShardedAcceptor(acceptors, [MemoryGuard(shard, settings.relay_memory_high_water) for shard in shards[1:]])
+
+
 @asynccontextmanager
 async def ingress_parts(
     settings: Settings,
@@ -73,10 +90,9 @@ async def ingress_parts(
     tracer: Tracer | None = None,
 ) -> AsyncIterator[IngressParts]:
     """Open the parts of an ingress process."""
-    room = Room.beside(settings.relay_max_connections)
     async with (
         open_store(settings, REQUEST_TIMEOUT) as redis,
-        Acceptor(redis, settings.relay_dedupe_window, clock, settings.relay_replicas, timings, room) as acceptor,
+        _acceptor(settings, redis, clock, timings) as acceptor,
         KeyCache(open_keyring(settings, redis), _v2_secrets(settings)) as keys,
         LastSeen(redis) as last_seen,
         MemoryGuard(redis, settings.relay_memory_high_water) as memory,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -12,17 +12,20 @@ from relay.core.errors import NotFound
 from relay.core.event import Dialect
 from relay.core.event_filter import EventFilter
 from relay.linq.payloads.decode import decode
+from relay.linq.payloads.shard_key import shard_key_in
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
-from relay.store.driver.merged_streams import merged
 from relay.store.driver.streams import SKEW_MS
 from relay.store.inbox.claims import claim_of
 from relay.store.inbox.quarantine import Quarantine, QuarantinedBody, Readable, body_of
+from relay.store.sharding.shards import Shards
+from relay.store.sharding.streams import Bounds, merged_shards
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from relay.core.access.principal import Principal
     from relay.services.context import Context
+    from relay.store.driver.client import Redis
     from relay.store.driver.merged_streams import Entry
 
 _COUNT = 50  # bodies of up to 1 MiB that are read at a time
@@ -61,15 +64,18 @@ async def search(
         body = body_of(entry.place.id.encode(), entry.fields)
         return body if which.matches(body.as_candidate()) else None
 
-    streams = {"": context.redis.key.quarantine}
-    entries = merged(context.redis, streams, after=after, since=since, count=min(limit, _COUNT), max_count=_COUNT)
+    entries = merged_shards(
+        Shards.from_home(context.redis),
+        lambda shard: {"": shard.key.quarantine},
+        **Bounds(after=after, since=since, count=min(limit, _COUNT), max_count=_COUNT),
+    )
     return await page_of(entries, limit, matching)
 
 
 async def every(context: Context, principal: Principal, which: EventFilter = _ANY) -> AsyncIterator[QuarantinedBody]:
     """Yield all quarantined webhooks that match, oldest first; reads all of them."""
     principal.require_operator()
-    async for body in _every(context, which):
+    async for _, body in _every(context, which):
         yield body
 
 
@@ -80,8 +86,9 @@ async def get(context: Context, principal: Principal, entry: str) -> Quarantined
         NotFound: there is none with that id.
     """
     principal.require_operator()
-    if body := await Quarantine(context.redis).get(entry):
-        return body
+    for shard in Shards.from_home(context.redis).all:
+        if body := await Quarantine(shard).get(entry):
+            return body
     raise NotFound(f'no quarantined webhook "{entry}"; it may have been retried or dropped')
 
 
@@ -90,40 +97,71 @@ async def retry(
 ) -> Retried:
     """Parse quarantined webhooks again; those that can be parsed now are accepted as events."""
     principal.require_operator(Scope.ADMIN)
-    found = [_parse(body) async for body in _every(context, which)]
-    readable = [event for event in found if event is not None]
+    shards = Shards.from_home(context.redis)
+    found = [(shard, _parse(body, shards)) async for shard, body in _every(context, which)]
+    readable = [(shard, event) for shard, event in found if event is not None]
     accepted, repeats = len(readable), 0
     if readable and not dry_run:
         await context.record(principal, "quarantine retry", "quarantine", len(readable), why)
-        window_ms = round(context.settings.relay_dedupe_window * 1000)
-        accepted, repeats = await Quarantine(context.redis).retry(readable, window_ms, context.now_ms)
+        accepted, repeats = await _retry(context, readable)
     return Retried(accepted, repeats, len(found) - len(readable))
+
+
+async def _retry(context: Context, readable: Iterable[tuple[Redis, _Event]]) -> tuple[int, int]:
+    """Accept events, each on its shard; return the numbers of accepted ones and of duplicates."""
+    by_shard: dict[Redis, list[Readable]] = {}
+    for shard, event in readable:
+        entry: str | None = event.body.entry
+        if shard is not event.shard:
+            entry = await Quarantine(shard).move(event.body.entry, event.shard)
+        if entry is not None:
+            by_shard.setdefault(event.shard, []).append(event.body._replace(entry=entry))
+    window_ms = round(context.settings.relay_dedupe_window * 1000)
+    accepted = repeats = 0
+    for shard, bodies in by_shard.items():
+        new, known = await Quarantine(shard).retry(bodies, window_ms, context.now_ms)
+        accepted, repeats = accepted + new, repeats + known
+    return accepted, repeats
 
 
 async def drop(context: Context, principal: Principal, which: EventFilter, why: str, *, dry_run: bool = False) -> int:
     """Delete quarantined webhooks; return their number, which the ledger keeps."""
     principal.require_operator(Scope.ADMIN)
-    entries = [body.entry async for body in _every(context, which)]
-    if dry_run or not entries:
-        return len(entries)
-    await context.record(principal, "quarantine drop", "quarantine", len(entries), why)
-    dropped = await Quarantine(context.redis).drop(entries)
+    entries: dict[Redis, list[str]] = {}
+    async for shard, body in _every(context, which):
+        entries.setdefault(shard, []).append(body.entry)
+    found = sum(map(len, entries.values()))
+    if dry_run or not found:
+        return found
+    await context.record(principal, "quarantine drop", "quarantine", found, why)
+    dropped = sum([await Quarantine(shard).drop(of_shard) for shard, of_shard in entries.items()])
     log.warning("quarantine.dropped", bodies=dropped, why=why)
     return dropped
 
 
-async def _every(context: Context, which: EventFilter) -> AsyncIterator[QuarantinedBody]:
-    async for body in Quarantine(context.redis).all():
-        if which.matches(body.as_candidate()):
-            yield body
+async def _every(context: Context, which: EventFilter) -> AsyncIterator[tuple[Redis, QuarantinedBody]]:
+    """Yield the bodies that match, each with its shard."""
+    for shard in Shards.from_home(context.redis).all:
+        async for body in Quarantine(shard).all():
+            if which.matches(body.as_candidate()):
+                yield shard, body
 
 
-def _parse(body: QuarantinedBody) -> Readable | None:
+class _Event(NamedTuple):
+    """A quarantined body that is readable now, and the shard of its key."""
+
+    body: Readable
+    shard: Redis
+
+
+def _parse(body: QuarantinedBody, shards: Shards) -> _Event | None:
     """Return the event of a quarantined body; None if it still cannot be parsed."""
     try:
         api, _, account = body.dialect.partition("/")
         dialect = Dialect(api)
         event = decode(dialect, body.body, body.line).event
+        shard = shards.of(shard_key_in(dialect, body.body)) if len(shards.all) > 1 else shards.home
     except Exception:  # noqa: BLE001  a body that broke the router can break this too; it stays in quarantine
         return None
-    return Readable(body.entry, event.id, event.type, claim_of(dialect, body.line, body.body, account or None))
+    claim = claim_of(dialect, body.line, body.body, account or None)
+    return _Event(Readable(body.entry, event.id, event.type, claim), shard)

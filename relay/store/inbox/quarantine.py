@@ -3,6 +3,9 @@
 The ingress quarantines a body that is not an envelope; the router quarantines an accepted event that it cannot decode.
 Bodies stay until an operator drops them, or retries them with a release that can parse them. Beyond a size that no
 legitimate sender reaches, the oldest are dropped and counted.
+
+With several shards, the ingress has no key of a body that it cannot read, so the first shard has it. A retry moves it
+to the shard of its key before it enters the inbox there: that shard has the claims on its id.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ NOTE = "signed by Linq, but not readable; list it with relay quarantine list, an
 
 _put, _drop = Script(__package__, "quarantine_put"), Script(__package__, "quarantine_drop")
 _retry, _trim = Script(__package__, "quarantine_retry"), Script(__package__, "quarantine_trim")
+_take = Script(__package__, "quarantine_take")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,19 @@ class Quarantine:
             new, known = await _retry(self._redis, redis_keys, arguments)
             accepted, duplicates = accepted + new, duplicates + known
         return accepted, duplicates
+
+    async def move(self, entry: str, shard: Redis) -> str | None:
+        """Move a body to the quarantine of another shard; return its id there, None if it is gone.
+
+        It is put there before it is taken here. If that is interrupted both have it, and the second retry is a repeat.
+        """
+        rows = await self._redis.xrange(self._key.quarantine, entry, entry)
+        if not rows:
+            return None
+        flat = [part for field in rows[0][1].items() for part in field]
+        moved: bytes = await _put(shard, [shard.key.quarantine, shard.key.counts], flat)
+        await _take(self._redis, [self._key.quarantine, self._key.counts], [entry])
+        return moved.decode()
 
     async def trim(self, max_bytes: int = MAX_BYTES) -> int:
         """Delete the oldest bodies beyond `max_bytes`; return their number."""

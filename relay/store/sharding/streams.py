@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from contextlib import AsyncExitStack, aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from relay.store.driver.merged_streams import merged
 from relay.store.driver.streams import order_of
@@ -24,22 +24,35 @@ if TYPE_CHECKING:
     from relay.store.sharding.shards import Shards
 
 
-async def merged_shards(
-    shards: Shards,
-    streams_of: Callable[[Redis], Mapping[str, str]],
-    *,
-    newest_first: bool = False,
-    after: Place | None = None,
-    since: str | None = None,
-    until: str | None = None,
+class Bounds(TypedDict, total=False):
+    """The keyword arguments of `merged`."""
+
+    newest_first: bool
+    after: Place | None
+    since: str | None
+    until: str | None
+    count: int
+    max_count: int
+
+
+def merged_shards(
+    shards: Shards, streams_of: Callable[[Redis], Mapping[str, str]], **bounds: Unpack[Bounds]
 ) -> AsyncGenerator[Entry]:
     """Yield the entries of the streams (keys, by a name for each) that each shard has; bounds are as for `merged`."""
+    if len(shards.all) == 1:
+        return merged(shards.home, streams_of(shards.home), **bounds)
+    return _merged(shards, streams_of, bounds)
+
+
+async def _merged(
+    shards: Shards, streams_of: Callable[[Redis], Mapping[str, str]], bounds: Bounds
+) -> AsyncGenerator[Entry]:
+    newest_first = bounds.get("newest_first", False)
     async with AsyncExitStack() as stack:
         parts = []
         for number, shard in enumerate(shards.all):
             streams = {shard_prefix(name, number): stream for name, stream in streams_of(shard).items()}
-            entries = merged(shard, streams, newest_first=newest_first, after=after, since=since, until=until)
-            parts.append(await stack.enter_async_context(aclosing(entries)))
+            parts.append(await stack.enter_async_context(aclosing(merged(shard, streams, **bounds))))
         firsts = await asyncio.gather(*map(_next, parts))
         heap = [(*_rank(entry, newest_first=newest_first), n) for n, entry in enumerate(firsts) if entry is not None]
         heapq.heapify(heap)
