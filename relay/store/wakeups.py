@@ -109,3 +109,12 @@ async def next_deferred(redis: Redis, queue: str, now_ms: int) -> tuple[str, int
     """Return the job of `queue` that is due next after `now_ms`, and its due time; None if no job is deferred."""
     rows = await redis.zrangebyscore(queue, f"({now_ms}", "+inf", start=0, num=1, withscores=True)
     return (rows[0][0].decode(), int(rows[0][1])) if rows else None
+
+
+async def withdraw(redis: Redis, wakeup: WakeUp) -> None:
+    """Take a wake-up back whose work was done by another job, which must hold arq's lock on it meanwhile."""
+    key, name = redis.key, wakeup.job_id.removeprefix(redis.key.job_id(""))
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.zrem(wakeup.queue, wakeup.job_id)
+        pipe.delete(*(key.arq(prefix, name) for prefix in ("arq:job:", "arq:retry:")))
+        await pipe.execute()

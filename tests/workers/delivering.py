@@ -18,7 +18,7 @@ from relay.store.lanes.ready import mark_ready
 from relay.store.ledger.ledger import Ledger
 from tests.support import KEYS, eventually
 from tests.workers.conftest import TIMINGS
-from workers.delivery.partition_worker import PartitionWorker
+from workers.delivery.partition_worker import PartitionWorker, Shard
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
@@ -47,8 +47,9 @@ async def delivering(
     breaker_limits: Limits = BREAKER_LIMITS,
     metrics: WorkerMetrics | None = None,
     receivers: Receivers | None = None,
+    others: tuple[Redis, ...] = (),
 ) -> AsyncIterator[asyncio.Event]:
-    """Run the partitions of the lanes; the event stops them."""
+    """Run the partitions of the lanes, on the shards of `redis` and of `others`; the event stops them."""
     async with AsyncExitStack() as stack:
         connections = await stack.enter_async_context(ConnectionPools())
         partition_worker = _partition_worker(redis, rules, connections, timings, breaker_limits)
@@ -56,6 +57,7 @@ async def delivering(
             partition_worker = replace(partition_worker, metrics=metrics)
         if receivers is not None:
             partition_worker = replace(partition_worker, receivers=receivers)
+        partition_worker = replace(partition_worker, others=tuple(Shard(each, {}) for each in others))
         stop = asyncio.Event()
         drains = []
         for partition in {wakeups.partition_of(name) for name in names_of_lanes or ("bot", "crm")}:

@@ -40,7 +40,7 @@ class FlowControl:
     def __init__(self, session: Session, subscription: Subscription) -> None:
         self._session = session
         self._subscription = subscription
-        self._suspensions = Suspensions(session.redis)
+        self._suspensions = Suspensions(session.home)
         self._is_paused = subscription.paused
         self._paused_as_of = -inf  # when the read of the pauses began that counts, time of the loop's clock
         self._breaker = CircuitBreaker(subscription.concurrency, session.random, None, session.breaker_limits)
@@ -89,9 +89,9 @@ class FlowControl:
         """True if the next delivery is a probe of the breaker."""
         return self._breaker.state is State.OPEN
 
-    def capacity(self, in_flight: int) -> int:
-        """Return the number of deliveries that may be started beside the `in_flight` ones."""
-        return self._capacity_at(in_flight, self._now(), self._session.now_ms())
+    def capacity(self, in_flight: int, reserved: int = 0) -> int:
+        """Return the number of deliveries that may be started beside the `in_flight` and the `reserved` ones."""
+        return self._capacity_at(in_flight, self._now(), self._session.now_ms()) - reserved
 
     def _capacity_at(self, in_flight: int, now: float, now_ms: int) -> int:
         if self._is_paused:
@@ -109,13 +109,13 @@ class FlowControl:
         if self._bucket:
             self._bucket.put_back()
 
-    def opens_in(self, in_flight: int) -> float | None:
+    def opens_in(self, in_flight: int, reserved: int = 0) -> float | None:
         """Return the seconds until it has capacity beside `in_flight` deliveries; None if time alone gives none.
 
         0 if it has some now: time has passed since the caller found none.
         """
         now, now_ms = self._now(), self._session.now_ms()
-        if self._capacity_at(in_flight, now, now_ms) > 0:
+        if self._capacity_at(in_flight, now, now_ms) > reserved:
             return 0.0
         if self._is_paused:
             return None

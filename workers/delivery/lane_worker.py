@@ -66,7 +66,7 @@ class LaneWorker:
             session, self._lane, self._access, subscription, keeps_answers=endpoint.keeps_answers
         )
         self.source = source_for(session, self._lane, self._access, subscription)
-        self._flow_control = FlowControl(session, subscription)
+        self._flow_control = self._limits()
         self.is_ending = False  # True once `end` was called
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()  # not started yet
@@ -75,6 +75,9 @@ class LaneWorker:
         self._postponements = PostponementLog(subscription.name)
         self._stored = stored
         self._at_rest_since: float | None = None  # time of the loop's clock
+
+    def _limits(self) -> FlowControl:
+        return FlowControl(self._session, self._subscription)
 
     def serves(self, subscription: Subscription, endpoint: Endpoint) -> bool:
         """Return True if it was started for exactly this subscription and endpoint."""
@@ -111,7 +114,7 @@ class LaneWorker:
     def offer(self, stream: str) -> Offer | None:
         """Offer to take new events of the topic from the commit that routes them, if they could be sent at once."""
         may_start = self._capacity > 0 and not (self._read or self._flow_control.is_probing)
-        may_start = may_start and self._session.lease.is_sure and self._loop.time() >= self._starts_at
+        may_start = may_start and self._session.is_sure and self._loop.time() >= self._starts_at
         return self.source.offer(stream) if may_start else None
 
     def take(self, rows: Sequence[Row] | None) -> None:
@@ -137,14 +140,17 @@ class LaneWorker:
     @property
     def _capacity(self) -> int:
         """The number of deliveries that may be started now."""
-        return 0 if self._is_over or self._access.is_suspended else self._flow_control.capacity(len(self.in_flight))
+        return 0 if self._is_over or self._access.is_suspended else self._flow_control.capacity(*self._load)
+
+    @property
+    def _load(self) -> tuple[int, int]:  # deliveries in flight, and reserved ones
+        return len(self.in_flight), 0
 
     @property
     def is_busy(self) -> bool:
         """True if it has work now that it can do."""
-        has_work = bool(self._read) or self.source.may_have_more
-        is_busy = bool(self.in_flight) or (has_work and not self._flow_control.is_paused)
-        return is_busy and not self._access.is_suspended
+        has_work = (self._read or self.source.may_have_more) and not self._flow_control.is_paused
+        return bool(self.in_flight or has_work) and not self._access.is_suspended
 
     @property
     def has_posts(self) -> bool:
@@ -199,14 +205,14 @@ class LaneWorker:
             if not self._read:
                 due_ms = self.source.next_due
                 return None if due_ms is None else (due_ms - self._session.now_ms()) / 1000
-            while not self._session.lease.is_sure:
-                if self._session.lease.lost.is_set():
+            while not self._session.is_sure:
+                if self._session.is_over:
                     return None
                 await asyncio.sleep(0.05)
             for _ in range(min(self._capacity, len(self._read))):  # which may have changed during the read
                 self._start(self._read.popleft())
         # The end of a delivery in flight ends a suspension.
-        return None if self._access.is_suspended else self._flow_control.opens_in(len(self.in_flight))
+        return None if self._access.is_suspended else self._flow_control.opens_in(*self._load)
 
     def _start(self, delivery: Delivery) -> None:
         verdict = verdict_without_attempt(delivery, self._subscription, self._session.now_ms())
@@ -263,9 +269,9 @@ class LaneWorker:
         *,
         is_probe: bool = False,
     ) -> None:
-        in_flight, is_success = len(self.in_flight), isinstance(verdict, Delivered)
-        is_awaited = self._subscription.ordered or self._is_over or self._flow_control.capacity(in_flight) < in_flight
-        lingers = is_success and not is_awaited  # by another event of its chat, the end of the worker, or for capacity
+        load = self._load  # awaited: by another event of its chat, the end of the worker, or for capacity
+        is_awaited = self._subscription.ordered or self._is_over or self._flow_control.capacity(*load) < load[0]
+        lingers = isinstance(verdict, Delivered) and not is_awaited
         if await self.settling.settle(delivery, tries, verdict, attempt, is_probe=is_probe, lingers=lingers):
             self.source.settled(delivery, verdict)  # else it stays pending for the next worker
 

@@ -28,6 +28,7 @@ from relay.store.lanes.ready import wait_ready
 from relay.store.lanes.suspensions import Suspensions
 from workers.delivery.lane_worker import LaneWorker
 from workers.delivery.session import Stored
+from workers.delivery.sharing.lane_worker import SharingLaneWorker
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -56,8 +57,9 @@ class LaneWorkers:
         self._wanted: set[str] = set()
         """Lanes that need a worker, whether or not they have one."""
         self._paused: Container[str] = ()
+        self._lane_worker = LaneWorker if session.course is None else SharingLaneWorker
         self._isolation = Isolation(session.redis)
-        self._suspensions = Suspensions(session.redis)
+        self._suspensions = Suspensions(session.home)
         self._loaded: Loaded | None = None
         self._is_unseen = True  # which lanes have work
         self._configured: dict[str, tuple[Subscription, Endpoint]] = {}
@@ -136,7 +138,7 @@ class LaneWorkers:
     def _start(self, name: str, stored: Stored | None = None, after: asyncio.Task[None] | None = None) -> None:
         """Start the worker of a lane; after an error, `start_wanted` tries again."""
         try:
-            worker = LaneWorker(self._session, *self._configured[name], stored)
+            worker = self._lane_worker(self._session, *self._configured[name], stored)
         except Exception:  # any bug: the other lanes of the partition must start
             log.exception("lane.error", subscription=name)
             return

@@ -6,25 +6,36 @@
     Settler           writes the verdicts, in batches over all lanes (`relay.store.lanes.settler`)
 
 Lanes are independent: a slow subscriber delays only its own deliveries.
+
+With several shards the job of one partition drains its lanes on all of them, so that flow control of a subscription
+holds as a whole (`workers.delivery.sharing`). The job may be queued on any shard; whichever is run first does the work.
+The leases on the others keep theirs queued meanwhile, and take them back at the end, before what is left is looked for.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
 
 from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
 from relay.metrics.worker_metrics import WorkerMetrics
+from relay.process.tasks import end_task, wait_for_event
 from relay.process.timings import DEFAULTS, Timings
 from relay.store import wakeups
-from relay.store.driver.client import retry_until_redis_answers
+from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
+from relay.store.driver.lease import LeaseTaken, acquire_lease
 from relay.store.lanes.many.read import LaneReads
 from relay.store.lanes.settler import Settler
 from relay.store.lanes.suspensions import Suspensions
 from workers.delivery.lane_workers import LaneWorkers
 from workers.delivery.session import Session
+from workers.delivery.sharing.course import Course
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +45,15 @@ if TYPE_CHECKING:
     from relay.store.driver.lease import Lease
     from relay.store.inbox.hand_over import Receivers
     from workers.transport.sender import Sender
+
+log = structlog.get_logger()
+
+
+class Shard(NamedTuple):
+    """A shard, and the lanes there to which its router in this process hands events over."""
+
+    redis: Redis
+    receivers: Receivers
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +72,53 @@ class PartitionWorker:
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics.unscraped)
     receivers: Receivers = field(default_factory=dict)
     """The lanes to which the router of this process hands events over."""
+    others: tuple[Shard, ...] = ()
+    """The shards beside the first one."""
+    replicas: int = 0
+    """Replicas that must confirm each renewal of a lease there."""
     draining: list[LaneWorkers] = field(default_factory=list)
     """The lane workers of the drains that run."""
 
     async def drain(self, partition: int, lease: Lease, stop: asyncio.Event) -> None:
-        """Deliver for the lanes of `partition` until all are idle, `stop` is set, or the lease is lost."""
-        job_id = wakeups.deliver(self.redis.key, partition).job_id
-        async with (
-            LaneReads(self.redis, job_id, lease.token) as reads,
-            Settler(self.redis, job_id, lease.token) as settler,
-        ):
+        """Deliver for the lanes of `partition` until all are idle, `stop` is set, or the lease is lost.
+
+        With several shards `lease` is that of the first one, which gives the right to the partition on all of them. The
+        others have leases as well, which fence what is read and settled there. A shard that does not answer is waited
+        for, and the others go on.
+        """
+        course = Course(self.redis, lease, self.timings)
+        if not self.others:
+            await self._drain_shard(Shard(self.redis, self.receivers), partition, lease, stop, course)
+            return
+        others = [asyncio.create_task(self._drain_other(other, partition, stop, course)) for other in self.others]
+        try:
+            await self._drain_shard(Shard(self.redis, self.receivers), partition, lease, stop, course)
+        finally:
+            course.is_over = True
+            await asyncio.wait(others, timeout=self.timings.grace)
+            await asyncio.gather(*map(end_task, others))
+
+    async def _drain_other(self, shard: Shard, partition: int, stop: asyncio.Event, course: Course) -> None:
+        """Deliver for the lanes of one more shard until the course is over."""
+        job_id = wakeups.deliver(shard.redis.key, partition).job_id
+        while not (stop.is_set() or course.is_over or course.lease.lost.is_set()):
+            try:
+                async with acquire_lease(shard.redis, job_id, self.replicas, self.timings, is_job=False) as lease:
+                    await self._drain_shard(shard, partition, lease, stop, course)
+                    course.is_over = True  # also if that lease is lost: another worker has the partition
+            except LeaseTaken:  # of a worker that was killed
+                await wait_for_event(stop, self.timings.lease_retry)
+            except Exception:  # any bug: the job ends, and is woken again
+                log.exception("partition.error", partition=partition, shard=shard.redis.key.name)
+                course.is_over = True
+
+    async def _drain_shard(
+        self, shard: Shard, partition: int, lease: Lease, stop: asyncio.Event, course: Course
+    ) -> None:
+        redis, job_id = shard.redis, wakeups.deliver(shard.redis.key, partition).job_id
+        async with LaneReads(redis, job_id, lease.token) as reads, Settler(redis, job_id, lease.token) as settler:
             session = Session(
-                self.redis,
+                redis,
                 self.sender,
                 reads,
                 settler,
@@ -74,15 +129,20 @@ class PartitionWorker:
                 self.timings,
                 self.breaker_limits,
                 self.metrics,
-                self.receivers,
+                shard.receivers,
+                course if self.others else None,
             )
             lanes = LaneWorkers(session, partition, self.rules)
             self.draining.append(lanes)
+            course.lanes.append(lanes)
             try:
-                await self._supervise(lanes, session)
+                await self._supervise(lanes, session, course)
             finally:
                 await lanes.end()
                 self.draining.remove(lanes)
+            if self.others and course.is_over and not stop.is_set():
+                with suppress(*REDIS_ERRORS):  # then it finds nothing to do
+                    await wakeups.withdraw(redis, wakeups.deliver(redis.key, partition))
 
     def follow_rules(self) -> None:
         """Begin no further delivery by rules that are no longer in force."""
@@ -91,12 +151,14 @@ class PartitionWorker:
 
     def in_flight(self) -> dict[str, int]:
         """Return the number of deliveries in flight, by subscription."""
-        return {name: posts for lanes in self.draining for name, posts in lanes.in_flight().items()}
+        found: Counter[str] = Counter()
+        for lanes in self.draining:
+            found.update(lanes.in_flight())
+        return dict(found)
 
-    async def _supervise(self, lanes: LaneWorkers, session: Session) -> None:
-        loop, suspensions, timings = asyncio.get_running_loop(), Suspensions(self.redis), self.timings
-        began = busy_at = loop.time()
-        while not session.is_over:
+    async def _supervise(self, lanes: LaneWorkers, session: Session, course: Course) -> None:
+        loop, suspensions = asyncio.get_running_loop(), Suspensions(self.redis)
+        while not (session.is_over or course.is_over):
             lanes.follow_rules()
             as_of = loop.time()
             paused = await retry_until_redis_answers("reading pauses", suspensions.pauses, lanes.resync)
@@ -105,11 +167,6 @@ class PartitionWorker:
             await lanes.count()
             await lanes.save_successes()
             lanes.end_at_rest()
-            wait = partial(lanes.wait_ready, self.redis)
+            wait = partial(lanes.wait_ready, session.redis)
             await retry_until_redis_answers("waiting for lanes", wait, lanes.resync)
-            now = loop.time()
-            if lanes.are_busy:
-                busy_at = now
-            ran = now - began
-            if now - busy_at > timings.idle or (ran > timings.run and not lanes.have_posts) or ran > timings.max_run:
-                return
+            course.look()

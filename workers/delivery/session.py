@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from relay.store.inbox.hand_over import Receivers
     from relay.store.lanes.many.read import LaneReads
     from relay.store.lanes.settler import Settler
+    from workers.delivery.sharing.course import Course
     from workers.transport.sender import Sender
 
 
@@ -41,6 +42,18 @@ class Session:
     metrics: WorkerMetrics
     receivers: Receivers = field(default_factory=dict)
     """The lanes to which the router of this process hands events over."""
+    course: Course | None = None
+    """The course that it shares with the sessions of other shards; None if there is one shard."""
+
+    @property
+    def home(self) -> Redis:
+        """The shard that has the pauses and the open breakers."""
+        return self.redis if self.course is None else self.course.home
+
+    @property
+    def is_sure(self) -> bool:
+        """True if no other worker can have its leases."""
+        return self.lease.is_sure and (self.course is None or self.course.lease.is_sure)
 
     def now_ms(self) -> int:
         """Return the time, Unix milliseconds."""
@@ -49,6 +62,8 @@ class Session:
     @property
     def is_over(self) -> bool:
         """True if no new work may be started: the process is stopping or the lease is lost."""
+        if self.course is not None and (self.course.is_over or self.course.lease.lost.is_set()):
+            return True
         return self.stop.is_set() or self.lease.lost.is_set()
 
 

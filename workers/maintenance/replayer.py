@@ -44,7 +44,7 @@ log = structlog.get_logger()
 class Replayer:
     """The drain of all replays."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the parts of a worker
         self,
         redis: Redis,
         rules: RulesInForce,
@@ -52,8 +52,10 @@ class Replayer:
         timings: Timings = DEFAULTS,
         max_waiting: int = _MAX_WAITING,
         page: int = _PAGE,
+        *,
+        home: Redis | None = None,
     ) -> None:
-        """`clock` gives Unix seconds."""
+        """`clock` gives Unix seconds; `home` is the first shard, if this is another one."""
         self._max_waiting = max_waiting
         self._page = page
         self._redis = redis
@@ -62,7 +64,7 @@ class Replayer:
         self._clock = clock
         self._timings = timings
         self._replays = Replays(redis)
-        self._suspensions = Suspensions(redis)
+        self._suspensions = Suspensions(home or redis)
         self._isolation = Isolation(redis)
 
     async def drain(self, lease: Lease, stop: asyncio.Event) -> None:

@@ -50,11 +50,15 @@ class Retention:
         rules: RulesInForce,
         clock: Callable[[], float],
         gap_window: float = DEFAULT_GAP_WINDOW,
+        home: Redis | None = None,
     ) -> None:
-        """`clock` gives Unix seconds; `gap_window` is the message index's, seconds."""
+        """`clock` gives Unix seconds; `gap_window` is the message index's, seconds.
+
+        `home` is the first shard, if this is another one.
+        """
         self._gap_window = gap_window
         self._forgot_at = 0
-        self._redis = redis
+        self._redis, self._home = redis, home or redis
         self._key = redis.key
         self._rules = rules
         self._clock = clock
@@ -89,7 +93,7 @@ class Retention:
 
     async def _end_shadows(self) -> None:
         marks, now_ms = {self._key.shadows: "hash"}, round(self._clock() * 1000)
-        ending = end_removed_shadows(self._redis, self._rules.current.config, now_ms)
+        ending = end_removed_shadows(self._redis, self._rules.current.config, now_ms, self._home)
         await self._isolation.contain("set", self._key.shadows, ending, marks)
 
     async def _shadows(self) -> dict[str, str]:

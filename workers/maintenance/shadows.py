@@ -28,8 +28,11 @@ _AFTER_MS = 45_000  # retention runs once a minute: the second look that misses 
 log = structlog.get_logger()
 
 
-async def end_removed_shadows(redis: Redis, config: RelayConfig, now_ms: int) -> None:
-    """Mark the shadows of the rules, and drop the lanes of those that the rules no longer have."""
+async def end_removed_shadows(redis: Redis, config: RelayConfig, now_ms: int, home: Redis) -> None:
+    """Mark the shadows of the rules, and drop the lanes of those that the rules no longer have.
+
+    The stored subscriptions are on the first shard, `home`.
+    """
     known = {each.name: each for each in config.subscriptions}
     marks = await shadow_marks(redis)
     for name, original in config.shadows.items():
@@ -42,19 +45,19 @@ async def end_removed_shadows(redis: Redis, config: RelayConfig, now_ms: int) ->
             elif mark.missing_ms is not None:
                 await mark_shadow(redis, name, ShadowMark(mark.original))
             continue
-        record = await _record(redis, name)
+        record = await _record(home, name)
         if record is not None and not record.deleted:
             continue
         if mark.missing_ms is None:
             await mark_shadow(redis, name, mark._replace(missing_ms=now_ms))
         elif now_ms - mark.missing_ms >= _AFTER_MS:
-            await _end(redis, name, mark, record)
+            await _end(redis, home, name, mark, record)
 
 
-async def _end(redis: Redis, name: str, mark: ShadowMark, record: StoredSubscription | None) -> None:
+async def _end(redis: Redis, home: Redis, name: str, mark: ShadowMark, record: StoredSubscription | None) -> None:
     await drop_lane(redis, name)
     if record is not None:
-        await StoredSubscriptions(redis).forget(name, record.version)
+        await StoredSubscriptions(home).forget(name, record.version)
     await unmark_shadow(redis, name)
     log.info("shadow.ended", subscription=name, shadow_of=mark.original)
 

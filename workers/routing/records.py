@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class Records:
     """The records of one router."""
 
-    def __init__(self, redis: Redis, clock: Callable[[], float]) -> None:
-        """`clock` gives Unix seconds."""
-        self._activity = ActivityCounter(redis)
-        self._contracts = ContractWatch(redis, clock)
+    def __init__(self, home: Redis, clock: Callable[[], float]) -> None:
+        """`clock` gives Unix seconds; the first shard, `home`, has the records of the routers of all."""
+        self._activity = ActivityCounter(home)
+        self._contracts = ContractWatch(home, clock)
         self._writing: asyncio.Task[None] | None = None
 
     def decoded(self, events: Sequence[tuple[Event, bytes]]) -> None:

@@ -112,23 +112,24 @@ class Router:
         *,
         gap_window: float = DEFAULT_GAP_WINDOW,
         receivers: Receivers | None = None,
+        home: Redis | None = None,
     ) -> None:
         """`clock` gives Unix seconds; without `tracer` traces are off; `gap_window` is the message index's, seconds.
 
-        `receivers` are the lanes to which small batches are handed over.
+        `receivers` are the lanes to which small batches are handed over; `home` is the first shard, if this is another.
         """
         self._metrics = metrics or WorkerMetrics.unscraped()
         self._facts = BodyFacts(self._metrics)
-        self._redis = redis
+        self._redis, self._home = redis, home or redis
         self._inbox = Inbox(redis, lifetime_ms(gap_window))
         self._indexed = INDEXED if gap_window else frozenset[str]()
         self._chats = ChatLines(redis, clock)
-        self._accounts = LineAccounts(redis)
-        self._account_events = AccountEvents(redis)
+        self._accounts = LineAccounts(self._home)
+        self._account_events = AccountEvents(self._home)
         self._receivers: Receivers = {} if receivers is None else receivers
         self._rules = rules
         self._clock = clock
-        self._records = Records(redis, clock)
+        self._records = Records(self._home, clock)
         self._idle_timeout, self._max_run = timings.idle, timings.run
         self._next_read = NextRead(redis, _BATCH, round(timings.router_block * 1000))
         self._isolation = Isolation(redis)
@@ -243,14 +244,14 @@ class Router:
         events = await decode_batch(entries, self._chats, lease.token, accounts.known)
         if account_events := account_events_in(entries, events, round(began * 1000), accounts.known):
             noting = self._account_events.note(account_events, round(began * 1000))
-            key = self._redis.key.linq_events
+            key = self._home.key.linq_events
             await self._isolation.contain("account_events", key, noting, {key: "stream"})
         # What the relay has made itself tells nothing of Linq's payloads, and nothing of a line's rhythm.
         both = zip(entries, events, strict=True)
         of_linq = [(event, entry.body) for entry, event in both if isinstance(event, Event) and not entry.source]
         self._records.decoded(of_linq)
         index = prepared.loaded.config.index
-        await record_line_changes(self._redis, entries, events)
+        await record_line_changes(self._home, entries, events)
         if prepared.loaded.config.linq.opt_outs:
             await record_opt_outs_of(self._redis, entries, events, lease.token)
         indexed, facts = self._indexed, self._facts

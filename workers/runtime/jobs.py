@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from relay.store.driver.lease import Lease
+    from workers.runtime.parts import WorkerParts
 
 Context = dict[Any, Any]
 
@@ -40,9 +41,9 @@ async def route(ctx: Context) -> None:
 
 
 async def deliver(ctx: Context, partition: int) -> None:
-    """Drain the lanes of one partition."""
-    parts = parts_of(ctx)
-    async with _lease(ctx) as lease:
+    """Drain the lanes of one partition, on all shards: the lease of the first one gives the right to it."""
+    parts = parts_of(ctx).of_home
+    async with _lease(ctx, wakeups.deliver(parts.redis.key, partition).job_id) as lease:
         await parts.partition_worker.drain(partition, lease, parts.stop)
 
 
@@ -98,11 +99,16 @@ async def _unless_taken(ctx: Context, name: str, work: Callable[[Lease], Awaitab
 
 
 @asynccontextmanager
-async def _lease(ctx: Context) -> AsyncIterator[Lease]:
-    """Acquire the lease of the job while it works; if another worker has it, arq retries the job soon."""
-    parts = parts_of(ctx)
+async def _lease(ctx: Context, at_home: str | None = None) -> AsyncIterator[Lease]:
+    """Acquire the lease of the job while it works; if another worker has it, arq retries the job soon.
+
+    `at_home` is the id of a job of the first shard whose lease is acquired in its place.
+    """
+    parts, job_id = parts_of(ctx), at_home or job_of(ctx)
+    redis = parts.redis if at_home is None else parts.of_home.redis
+    is_job = job_id == job_of(ctx)
     try:
-        async with acquire_lease(parts.redis, job_of(ctx), parts.replicas, parts.timings) as lease:
+        async with acquire_lease(redis, job_id, parts.replicas, parts.timings, is_job=is_job) as lease:
             yield lease
     except LeaseTaken:
         raise Retry(parts.timings.lease_retry) from None
@@ -120,6 +126,18 @@ async def wake_for_rest(ctx: Context) -> None:
     partition = wakeups.partition_of_job(key, job)
     if partition is not None:
         await retry_until_redis_answers("checking lanes", lambda: sweeper.check_partition(partition))
+        await _check_on_others(parts_of(ctx), partition)
+
+
+async def _check_on_others(parts: WorkerParts, partition: int) -> None:
+    """Wake the job of a partition on the other shards if its lanes there have work.
+
+    Where Redis is away, a sweep finds it later.
+    """
+    for each in (parts.of_home, *parts.of_home.others):
+        if each is not parts:
+            with suppress(*REDIS_ERRORS):
+                await each.sweeper.check_partition(partition)
 
 
 async def _unless_redis_fails(what: str, work: Awaitable[None]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from relay.config.file import ConfigFile
@@ -19,7 +19,7 @@ from relay.rules.cipher import cipher_of
 from relay.rules.merged import MergedRules
 from relay.store.ledger.kept import KeptStates
 from relay.store.rights.watch import RightsWatch
-from workers.delivery.partition_worker import PartitionWorker
+from workers.delivery.partition_worker import PartitionWorker, Shard
 from workers.maintenance.alerting import Alerting
 from workers.maintenance.backfiller import Backfiller
 from workers.maintenance.linq_drift import DriftCheck
@@ -33,21 +33,22 @@ from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from relay.config.settings import Settings
     from relay.process.telemetry.spans import Tracer
     from relay.store.driver.client import Redis
-    from relay.store.inbox.hand_over import Receivers
 
 _PARTS = "parts"
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """Objects that the jobs of a worker process share."""
+    """Objects that the jobs of a worker process share: those of one shard."""
 
+    settings: Settings
     redis: Redis
+    """The client of the shard."""
     rules: MergedRules
     router: Router
     partition_worker: PartitionWorker
@@ -65,6 +66,15 @@ class WorkerParts:
     timings: Timings = DEFAULTS
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process must end: drains finish the work in hand and return."""
+    home: WorkerParts | None = None
+    """The parts of the first shard; None in these themselves."""
+    others: list[WorkerParts] = field(default_factory=list)
+    """The parts of the shards beside the first one."""
+
+    @property
+    def of_home(self) -> WorkerParts:
+        """The parts of the first shard."""
+        return self.home or self
 
 
 @asynccontextmanager
@@ -88,30 +98,29 @@ async def worker_parts(
             ConnectionPools(timings.keep_alive, on_certificate=metrics.certificate) as connections,
             RightsWatch(redis, timings.rights_check) as rights,
         ):
-            sender = Sender(connections, time.time, tracer)
-            receivers: Receivers = {}
-            kept = KeptStates(redis)
-            drift_check = DriftCheck(redis, rules, settings, time.time)
-            reactions = LinqReactions(redis, rules, settings, drift_check, time.time)
+            shards = tuple(Shard(shard, {}) for shard in (redis, *redis.others))
             partition_worker = PartitionWorker(
                 redis,
                 rules,
-                sender,
+                Sender(connections, time.time, tracer),
                 time.time,
                 random.random,  # noqa: S311  jitter
                 timings,
                 metrics=metrics,
-                receivers=receivers,
+                receivers=shards[0].receivers,
+                others=shards[1:],
+                replicas=settings.relay_replicas,
             )
             rules.on_change.append(partition_worker.follow_rules)
-            yield WorkerParts(
+            routers = _routers(shards, rules, settings, timings, metrics, tracer)
+            kept = KeptStates(redis)
+            drift_check = DriftCheck(redis, rules, settings, time.time)
+            reactions = LinqReactions(redis, rules, settings, drift_check, time.time)
+            home = WorkerParts(
+                settings=settings,
                 redis=redis,
                 rules=rules,
-                router=Router(
-                    *(redis, rules, time.time, timings, metrics, tracer),
-                    gap_window=settings.relay_gap_window,
-                    receivers=receivers,
-                ),
+                router=routers[0],
                 partition_worker=partition_worker,
                 replayer=Replayer(redis, rules, time.time, timings),
                 sweeper=Sweeper(redis, rules, time.time, reactions.next_look, kept),
@@ -125,6 +134,43 @@ async def worker_parts(
                 replicas=settings.relay_replicas,
                 timings=timings,
             )
+            for shard, router in zip(shards[1:], routers[1:], strict=True):
+                home.others.append(_of_shard(home, shard.redis, router))
+            yield home
+
+
+def _routers(
+    shards: Sequence[Shard],
+    rules: MergedRules,
+    settings: Settings,
+    timings: Timings,
+    metrics: WorkerMetrics,
+    tracer: Tracer | None,
+) -> list[Router]:
+    """Return the router of each shard, the first one's first."""
+    return [
+        Router(
+            *(shard.redis, rules, time.time, timings, metrics, tracer),
+            gap_window=settings.relay_gap_window,
+            receivers=shard.receivers,
+            home=shards[0].redis,
+        )
+        for shard in shards
+    ]
+
+
+def _of_shard(home: WorkerParts, shard: Redis, router: Router) -> WorkerParts:
+    """Return the parts for the jobs of another shard: `home`'s, with what works on the events there."""
+    rules, timings = home.rules, home.timings
+    return replace(
+        home,
+        redis=shard,
+        router=router,
+        replayer=Replayer(shard, rules, time.time, timings, home=home.redis),
+        sweeper=Sweeper(shard, rules, time.time),
+        retention=Retention(shard, rules, time.time, home.settings.relay_gap_window, home=home.redis),
+        home=home,
+    )
 
 
 def context_of(parts: WorkerParts) -> dict[Any, Any]:

@@ -5,7 +5,7 @@
 
 arq runs a bounded number of jobs per queue and starts the oldest first, so long jobs would keep quick ones from
 starting. Each queue has an arq worker of its own in every process, with room for all of its jobs: neither queue can
-starve the other.
+starve the other. With several shards each has both queues.
 """
 
 from __future__ import annotations
@@ -71,14 +71,9 @@ def _hot(parts: WorkerParts) -> Queue:
 
 
 def _slow(parts: WorkerParts) -> Queue:
-    crons = [
-        cron(trim, name="trim", second=_TRIM, timeout=600),
-        cron(alert, name="alert", second=_ALERT, timeout=300),
-    ]
-    if parts.drift_check.is_possible:
-        crons.append(cron(check_linq, name="check_linq", minute=_CHECK_LINQ, second=30, timeout=1800))
-    if parts.backfiller.is_possible:
-        crons.append(cron(backfill, name="backfill", second=_BACKFILL, timeout=_MAX_BACKFILL))
+    crons = [cron(trim, name="trim", second=_TRIM, timeout=600)]
+    if parts.home is None:
+        crons += _of_relay(parts)
     return Queue(
         parts.redis.key.slow_queue,
         functions=(_drain(replay, "replay"), _drain(react, "react")),
@@ -86,6 +81,16 @@ def _slow(parts: WorkerParts) -> Queue:
         max_jobs=20,  # the replays, and as many runs of the others as their timeouts let overlap
         without_arq=(without_arq.trim,),
     )
+
+
+def _of_relay(parts: WorkerParts) -> list[CronJob]:
+    """Return the cron jobs that work for the relay as a whole, with several shards on the first one."""
+    crons = [cron(alert, name="alert", second=_ALERT, timeout=300)]
+    if parts.drift_check.is_possible:
+        crons.append(cron(check_linq, name="check_linq", minute=_CHECK_LINQ, second=30, timeout=1800))
+    if parts.backfiller.is_possible:
+        crons.append(cron(backfill, name="backfill", second=_BACKFILL, timeout=_MAX_BACKFILL))
+    return crons
 
 
 QUEUES: tuple[Callable[[WorkerParts], Queue], ...] = (_hot, _slow)

@@ -120,7 +120,8 @@ def _work(parts: WorkerParts, arq: list[Worker]) -> list[str]:
     """Return the work in hand, in words: the deliveries in flight and the jobs that run."""
     deliveries = [f"{count} in flight to {name}" for name, count in parts.partition_worker.in_flight().items()]
     prefix = parts.redis.key.job_id("")
-    jobs = [job_id.removeprefix(prefix) for worker in arq for job_id in worker.tasks if not worker.tasks[job_id].done()]
+    running = [job_id for worker in arq for job_id in worker.tasks if not worker.tasks[job_id].done()]
+    jobs = [job_id.removeprefix(prefix) for job_id in running]
     return [*deliveries, *jobs]
 
 
@@ -146,11 +147,11 @@ async def _has_access(parts: WorkerParts, stop: asyncio.Event) -> bool:
 
 
 def _pool(settings: Settings, key: Keyspace) -> ArqRedis:
-    """Open the connection pool of arq itself, which waits for Redis however long it is away."""
+    """Open arq's own connection pool to the shard with these keys; it waits for Redis however long it is away."""
     pool = open_pool(
         str(settings.redis_url),
         WORKER_TIMEOUT,
-        settings.relay_key_prefix,
+        key.name,
         retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries=-1),
         retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError],
         client_name="linq-relay-arq",
@@ -166,18 +167,27 @@ def _pool(settings: Settings, key: Keyspace) -> ArqRedis:
 
 @asynccontextmanager
 async def running_arq(pool: ArqRedis, parts: WorkerParts, workers: list[Worker] | None = None) -> AsyncIterator[None]:
-    """Run an arq worker for each queue while the context is open; then give their jobs time to end.
+    """Run an arq worker for each queue of each shard while the context is open; then give their jobs time to end.
+
+    `pool` and `parts` are those of the first shard.
 
     `workers` has the arq workers that run or still have jobs.
     """
     workers = [] if workers is None else workers
     without_arq: set[asyncio.Task[None]] = set()
-    queues = [asyncio.create_task(_run_queue(make_queue, pool, parts, workers, without_arq)) for make_queue in QUEUES]
+    pools = [(pool, parts), *((_pool(each.settings, each.redis.key), each) for each in parts.others)]
+    queues = [
+        asyncio.create_task(_run_queue(make_queue, pool_of_shard, of_shard, workers, without_arq))
+        for pool_of_shard, of_shard in pools
+        for make_queue in QUEUES
+    ]
     try:
         yield
     finally:
         await asyncio.gather(*map(end_task, queues))  # a TaskGroup would cancel each of them only once
         await _end_jobs([*(task for worker in workers for task in _jobs_of(worker)), *without_arq], parts.timings.stop)
+        for pool_of_shard, _ in pools[1:]:
+            await pool_of_shard.aclose(close_connection_pool=True)
 
 
 async def _run_queue(

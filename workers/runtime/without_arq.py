@@ -55,9 +55,9 @@ async def route(parts: WorkerParts, over: asyncio.Event) -> None:
 
 
 async def deliver(partition: int, parts: WorkerParts, over: asyncio.Event) -> None:
-    """Drain the lanes of one partition."""
-    drain = partial(parts.partition_worker.drain, partition)
-    await _with_lease(parts, wakeups.deliver(parts.redis.key, partition).job_id, drain, over)
+    """Drain the lanes of one partition, on all shards."""
+    home, drain = parts.of_home, partial(parts.partition_worker.drain, partition)
+    await _with_lease(home, wakeups.deliver(home.redis.key, partition).job_id, drain, over)
 
 
 async def trim(parts: WorkerParts, over: asyncio.Event) -> None:

@@ -80,16 +80,20 @@ class Lease:
         log.warning("lease.lost", job=self._job_id, note="it could not be renewed in time; another worker took over")
         self.lost.set()
 
-    async def release(self, redis: Redis) -> None:
-        """Release it, if it is still ours."""
+    async def release(self, redis: Redis, *, is_job: bool = True) -> None:
+        """Release it, if it is still ours; with it arq's lock, unless that is of the job that runs (`is_job`)."""
         await _release(redis, [redis.key.lease(self._job_id)], [self.token])
+        if not is_job:
+            await redis.delete(redis.key.arq_lock(self._job_id))
 
 
 @asynccontextmanager
 async def acquire_lease(
-    redis: Redis, job_id: str, replicas: int = 0, timings: Timings = DEFAULTS
+    redis: Redis, job_id: str, replicas: int = 0, timings: Timings = DEFAULTS, *, is_job: bool = True
 ) -> AsyncIterator[Lease]:
     """Acquire the lease on `job_id` and renew it while the context is open; `replicas` must confirm each renewal.
+
+    `is_job` is False for another job than the one that arq runs: if it is queued, it stays so meanwhile.
 
     Raises:
         LeaseTaken: another worker holds it.
@@ -103,4 +107,4 @@ async def acquire_lease(
     finally:
         await end_task(heartbeat)
         with suppress(*REDIS_ERRORS):  # it expires soon
-            await lease.release(redis)
+            await lease.release(redis, is_job=is_job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay.core.event_filter import EventFilter
 from relay.process.timings import Timings
@@ -62,7 +62,7 @@ async def sent(redis: Redis) -> list[str]:
 
 @asynccontextmanager
 async def replaying(
-    redis: Redis, rules: ConfigFile, timings: Timings = TIMINGS, **sizes: int
+    redis: Redis, rules: ConfigFile, timings: Timings = TIMINGS, **sizes: Any
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Run the replay job, again and again."""
     replayer, stop = Replayer(redis, rules, time.time, timings, **sizes), asyncio.Event()

@@ -1,0 +1,98 @@
+"""Turns: how the lanes of one subscription, one on each shard, share its flow control.
+
+What is in flight counts over all of them. A lane that finds no capacity for what it has queues for it, and a lane may
+start no more than what those before it leave, each of which is left one delivery. So what becomes free goes round,
+whichever lane sees it first. A lane that starts deliveries leaves the queue, and wakes the next one.
+
+A lane keeps its place while it reads what it sends next. If that takes long, since its shard does not answer, the
+others pass it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sized
+
+LOOK_AGAIN = 1.0
+"""Seconds after which a lane that queues looks again in any case, and after which others pass one that reads."""
+
+
+class Sharing(Protocol):
+    """A lane's worker."""
+
+    @property
+    def in_flight(self) -> Sized:
+        """Its deliveries in flight."""
+
+    def look(self) -> None:
+        """Look whether it has capacity now."""
+
+
+class Turns:
+    """The lanes of one subscription that run."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Sharing, None] = {}
+        self._queue: dict[Sharing, float] = {}
+        """The lanes that need capacity, the first first, and the end of their places, seconds of the loop's clock."""
+
+    @property
+    def are_over(self) -> bool:
+        """True if no lane runs."""
+        return not self._lanes
+
+    @property
+    def in_flight(self) -> int:
+        """The number of deliveries in flight, of all lanes."""
+        return sum(len(lane.in_flight) for lane in self._lanes)
+
+    @property
+    def have_queue(self) -> bool:
+        """True if a lane queues for capacity."""
+        return bool(self._queue)
+
+    def join(self, lane: Sharing) -> None:
+        """Add a lane."""
+        self._lanes[lane] = None
+
+    def part(self, lane: Sharing) -> None:
+        """Remove a lane."""
+        self._lanes.pop(lane, None)
+        self.leave(lane)
+
+    def before(self, lane: Sharing) -> int:
+        """Return the number of lanes whose turn is before that of `lane`, all that queue if it does not."""
+        now, count = asyncio.get_running_loop().time(), 0
+        for other, until in self._queue.items():
+            if other is lane:
+                break
+            count += until > now
+        return count
+
+    def wait(self, lane: Sharing) -> None:
+        """Let a lane queue; it keeps the place that it has."""
+        self._queue[lane] = inf
+
+    def begin(self, lane: Sharing) -> None:
+        """Let a lane that queued keep its place while it looks."""
+        if lane in self._queue:
+            self._queue[lane] = asyncio.get_running_loop().time() + LOOK_AGAIN
+
+    def leave(self, lane: Sharing) -> None:
+        """Let a lane leave the queue: it has started deliveries, or does not need capacity any more."""
+        if self._queue.pop(lane, None) is not None:
+            self.wake_next()
+
+    def wake_next(self) -> None:
+        """Wake the lane whose turn it is."""
+        if self._queue:
+            next(iter(self._queue)).look()
+
+    def wake_all(self) -> None:
+        """Wake every lane: the limits have changed."""
+        for lane in self._lanes:
+            lane.look()
