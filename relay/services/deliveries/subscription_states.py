@@ -10,10 +10,12 @@ from relay.services.access import team_of
 from relay.services.wording import counted
 from relay.store import keys
 from relay.store.isolation import repair_of, wrong_keys
-from relay.store.lanes.attempt_log import conditions_of
+from relay.store.lanes.attempt_log import conditions_of, whole_condition
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.ledger.glance import Glance, glance_at
 from relay.store.ledger.ledger import LaneLedger, LaneState, Ledger
+from relay.store.ledger.whole import of_each
+from relay.store.sharding.shards import Shards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +108,7 @@ async def states_of(
     is_exact: bool,  # noqa: FBT001  private
 ) -> list[SubscriptionState]:
     """Return the state of what the rules have (`known`), and of what Redis has."""
-    redis = context.redis
+    redis, shards = context.redis, Shards.from_home(context.redis).all
     suspensions = Suspensions(redis)
     pauses, breakers = await suspensions.pauses(), await suspensions.open_breakers()
     glances = await (_counted(redis, lanes) if is_exact else glance_at(redis, lanes))
@@ -115,7 +117,7 @@ async def states_of(
         glance = glances.get(name)
         wrong = ""
         if name in glances and (glance is None or glance.state.ledger.fault):
-            found = await wrong_keys(redis, redis.key.lane_types(name))
+            found = [key for shard in shards for key in await wrong_keys(shard, shard.key.lane_types(name))]
             wrong = f"{'; '.join(map(str, found))}: {repair_of(found)}" if found else ""
         condition = glance.condition if glance and not wrong else None
         suspension = _Suspension(wrong, pauses.get(name), breakers.get(name), condition)
@@ -126,12 +128,12 @@ async def states_of(
 
 async def _counted(redis: Redis, lanes: Sequence[str]) -> dict[str, Glance | None]:
     """Return the state of each lane, after counting what it waits for; None where a key of it is of a wrong type."""
-    conditions = await conditions_of(redis, lanes)
+    parts = await of_each(redis, lambda shard: conditions_of(shard, lanes))
     found: dict[str, Glance | None] = {}
     for state in await Ledger(redis).states(lanes=lanes):
         name = state.ledger.subscription
-        condition = conditions[name]
-        found[name] = Glance(state, condition) if condition else None
+        conditions = [condition for part in parts if (condition := part[name]) is not None]
+        found[name] = Glance(state, whole_condition(conditions)) if len(conditions) == len(parts) else None
     return found
 
 

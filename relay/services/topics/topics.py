@@ -5,6 +5,7 @@ Operators are also shown ghost streams, which readers with a misspelt topic have
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,18 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Hint, NotFound
 from relay.services.access import group_visibility, topics_of
 from relay.store.lanes.topic_drop import DroppedTopic, drop_topic
+from relay.store.sharding.shards import Shards
 from relay.store.topics.pull.dead_letters import groups_with_letters
 from relay.store.topics.registry import UnknownTopic, ghost_streams, nearest_topic
-from relay.store.topics.topics import REMOVED, GroupState, counted_state, estimated_state, read_topics
+from relay.store.topics.topics import REMOVED, GroupState, counted_state, estimated_state, read_topics, whole_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from relay.core.access.principal import Principal
     from relay.core.config.topics import Topic
     from relay.services.context import Context
+    from relay.store.driver.client import Redis
     from relay.store.keys import GroupName
     from relay.store.topics.topics import TopicState as StoredState
 
@@ -115,7 +118,9 @@ async def droppable(context: Context, principal: Principal, name: str, *, even_u
     if behind and not even_unread:
         readers = ", ".join(f"{group.name} {group.lag} unread and {group.pending} pending" for group in behind)
         raise Conflict(f"{name} has events that are not handled yet ({readers})", hint=force)
-    letters = await _letters(context, name)
+    letters: Counter[GroupName] = Counter()
+    for shard in Shards.from_home(context.redis).all:
+        letters.update(await _letters(shard, name))
     if letters and not even_unread:
         dead = ", ".join(f"{group.group} {number}" for group, number in letters.items())
         raise Conflict(f"pull groups of {name} have dead letters ({dead})", hint=force)
@@ -132,11 +137,19 @@ async def drop(
     """
     topic = await droppable(context, principal, name, even_unread=even_unread)
     await context.record(principal, "topics drop", name, topic.events, why)
-    return await drop_topic(context.redis, name, list(await _letters(context, name)))
+    events = 0
+    undelivered: Counter[str] = Counter()
+    for shard in reversed(
+        Shards.from_home(context.redis).all
+    ):  # the first has its name: what is interrupted can be repeated
+        dropped = await drop_topic(shard, name, list(await _letters(shard, name)))
+        events += dropped.events
+        undelivered.update(dropped.undelivered)
+    return DroppedTopic(events, undelivered)
 
 
-async def _letters(context: Context, name: str) -> dict[GroupName, int]:
-    found = await groups_with_letters(context.redis, [name])
+async def _letters(shard: Redis, name: str) -> dict[GroupName, int]:
+    found = await groups_with_letters(shard, [name])
     return {group: number for group, number in found.items() if group.topic == name}
 
 
@@ -155,11 +168,21 @@ async def read_states(
     config = await context.config()
     rules = {topic.name: topic for topic in config.topics}
     found = []
-    for reading in await read_topics(context.redis, names):
-        stored = await counted_state(context.redis, reading, rules) if is_exact else estimated_state(reading, rules)
+    for stored in await _stored(context.redis, names, rules, is_exact=is_exact):
         groups = filter(group_visibility(config, principal), stored.groups)
         found.append(_seen(stored, tuple(groups), rules.get(stored.name)))
     return found
+
+
+async def _stored(redis: Redis, names: Sequence[str], rules: Container[str], *, is_exact: bool) -> list[StoredState]:
+    """Return the states of topics, each the sum of its parts on all shards."""
+    parts = []
+    for shard in Shards.from_home(redis).all:
+        readings = await read_topics(shard, names)
+        parts.append(
+            [await counted_state(shard, each, rules) if is_exact else estimated_state(each, rules) for each in readings]
+        )
+    return parts[0] if len(parts) == 1 else [whole_topic(of_topic) for of_topic in zip(*parts, strict=True)]
 
 
 def _seen(stored: StoredState, groups: tuple[GroupState, ...], rules: Topic | None) -> TopicState:

@@ -152,6 +152,14 @@ async def conditions_of(redis: Redis, subscriptions: Sequence[str]) -> dict[str,
     return found
 
 
+def whole_condition(parts: Sequence[Condition]) -> Condition:
+    """Return the condition of a subscription, from those of its lanes on each shard."""
+    last = max((each.health.last_success_ms or 0 for each in parts), default=0)
+    failures = [each for part in parts for each in part.health.failures if each.at_ms + each.took_ms > last]
+    failures.sort(key=lambda attempt: attempt.at_ms, reverse=True)
+    return Condition(Health(last or None, failures), sum(part.blocked_chats for part in parts))
+
+
 def health_in(stored: bytes | None, rows: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Health:
     """Return the health by the stored time of the last success, and the latest entries of the log, newest first."""
     latest = [attempt for _, _, attempt in _decoded(rows)]

@@ -12,9 +12,10 @@ from redis.exceptions import NoPermissionError
 
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
-from relay.store.lanes.attempt_log import Condition, health_in
+from relay.store.lanes.attempt_log import Condition, health_in, whole_condition
 from relay.store.ledger.ledger import LaneState, Owed, ledger_of
 from relay.store.ledger.reading import fields_of, streams_in
+from relay.store.ledger.whole import of_each, whole_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +51,20 @@ class _Row(NamedTuple):
 
 
 async def glance_at(redis: Redis, lanes: Sequence[str]) -> dict[str, Glance | None]:
-    """Return the state of each lane; None where a key of it is of a wrong type."""
+    """Return the state of each lane, of all shards; None where a key of it is of a wrong type."""
+    parts = await of_each(redis, lambda shard: _glance_at(shard, lanes))
+    return parts[0] if len(parts) == 1 else {name: whole_glance([part[name] for part in parts]) for name in lanes}
+
+
+def whole_glance(parts: Sequence[Glance | None]) -> Glance | None:
+    """Return a lane at a glance, from those of its lanes on each shard."""
+    found = [part for part in parts if part is not None]
+    if len(found) < len(parts):
+        return None
+    return Glance(whole_state([part.state for part in found]), whole_condition([part.condition for part in found]))
+
+
+async def _glance_at(redis: Redis, lanes: Sequence[str]) -> dict[str, Glance | None]:
     rows: dict[str, _Row | None] = {}
     for names in pages(lanes, _PAGE):
         replies: list[Any] = await _read(redis, [redis.key.lane(name) for name in names], [_LATEST])

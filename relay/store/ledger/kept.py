@@ -45,7 +45,10 @@ class _Kept(NamedTuple):
 
 
 class KeptStates:
-    """The states of all lanes, as a process needs them that reads them again and again."""
+    """The states of all lanes, as a process needs them that reads them again and again.
+
+    Of a relay with several shards none is kept.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -59,6 +62,8 @@ class KeptStates:
         `count_timeout` is that of `Ledger.states`.
         """
         async with self._reading:
+            if self._redis.others:  # a lane may be at rest on one shard only
+                return Reading(await Ledger(self._redis).states(count_timeout), {})
             routed = await ask(self._redis.hgetall(self._redis.key.counts))
             names = await lane_names(self._redis)
             for gone in self._kept.keys() - set(names):

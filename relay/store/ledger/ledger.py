@@ -20,6 +20,7 @@ from relay.store.driver.streams import count_between, lag_in, pages
 from relay.store.isolation import wrong_keys
 from relay.store.lanes.position import lane_names
 from relay.store.ledger.reading import read_lanes
+from relay.store.ledger.whole import whole_states, whole_totals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,14 +134,20 @@ class LaneState:
 
 
 class Ledger:
-    """The counters of all webhooks and subscriptions."""
+    """The counters of all webhooks and subscriptions: of a shard, or with the client of the first one of all."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, is_part: bool = False) -> None:
+        """`is_part` reads the first shard alone."""
         self._redis = redis
         self._key = redis.key
+        self._parts = (
+            () if is_part or not redis.others else [Ledger(each, is_part=True) for each in (redis, *redis.others)]
+        )
 
     async def totals(self) -> Totals:
         """Return the totals over all webhooks."""
+        if self._parts:
+            return whole_totals(await asyncio.gather(*(part.totals() for part in self._parts)))
 
         def queue(pipe: Pipeline) -> None:
             pipe.hgetall(self._key.counts)
@@ -153,6 +160,10 @@ class Ledger:
 
     async def unmatched(self) -> dict[str, int]:
         """Return the number of events that matched no topic, by type."""
+        if self._parts:
+            found = await asyncio.gather(*(part.unmatched() for part in self._parts))
+            types = sorted({name for part in found for name in part})
+            return {name: sum(part.get(name, 0) for part in found) for name in types}
         rows = await ask(self._redis.hgetall(self._key.unmatched))
         return {name.decode(): int(value) for name, value in sorted(rows.items())}
 
@@ -169,6 +180,8 @@ class Ledger:
         """
         until = None if count_timeout is None else asyncio.get_running_loop().time() + count_timeout
         names = await lane_names(self._redis) if lanes is None else sorted(lanes)
+        if self._parts:
+            return whole_states(await asyncio.gather(*(part.states(count_timeout, names) for part in self._parts)))
         return [state for page in pages(names, _PAGE) for state in await self._page(page, until)]
 
     async def _page(self, names: Sequence[str], until: float | None) -> list[LaneState]:

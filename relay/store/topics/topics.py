@@ -185,6 +185,30 @@ def _state_of(reading: TopicReading, active: Container[str], groups: Iterable[Gr
     return TopicState(reading.name, state, reading.events, reading.size, reading.oldest_ms, tuple(groups))
 
 
+def whole_topic(parts: Sequence[TopicState]) -> TopicState:
+    """Return the state of a topic, from its parts on each shard."""
+    groups: dict[tuple[str, bool], list[GroupState]] = {}
+    for part in parts:
+        for group in part.groups:
+            groups.setdefault((group.name, group.is_push), []).append(group)
+    return TopicState(
+        name=parts[0].name,
+        state=parts[0].state,
+        events=sum(part.events for part in parts),
+        size=sum(part.size for part in parts),
+        oldest_ms=min((part.oldest_ms for part in parts if part.oldest_ms is not None), default=None),
+        groups=tuple(
+            GroupState(
+                *name,
+                lag=sum(group.lag for group in of_name),
+                pending=sum(group.pending for group in of_name),
+                is_exact=all(group.is_exact for group in of_name),
+            )
+            for name, of_name in groups.items()
+        ),
+    )
+
+
 async def _unread(redis: Redis, reading: TopicReading) -> dict[str, int]:
     """Count the entries after the position of each group, in one pass over the stream.
 

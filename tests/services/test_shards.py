@@ -1,0 +1,111 @@
+"""A relay of four shards seen as one: its ledger, topics and subscriptions are the sums of the parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.core.errors import Conflict
+from relay.services.deliveries import subscriptions
+from relay.services.operators import ledger
+from relay.services.topics import topics
+from relay.store import keys
+from relay.store.driver.client import WORKER_TIMEOUT, ask
+from relay.store.lanes.lane import Lane
+from relay.store.sharding.shards import Shards, open_shards
+from relay.store.topics.registry import register_topics
+from tests.services.conftest import OPERATOR
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from relay.services.context import Context
+
+
+@pytest.fixture
+async def shards(redis_url: str) -> AsyncIterator[Shards]:
+    async with open_shards(redis_url, WORKER_TIMEOUT, count=4) as shards:
+        yield shards
+
+
+@pytest.fixture
+async def whole(context: Context, shards: Shards) -> Context:
+    """The lanes of two subscriptions on each shard: the first one has 1 event of support, the next one 2, and so on."""
+    for number, shard in enumerate(shards.all, 1):
+        await register_topics(shard, ["support", "billing"])
+        for name, topic in (("crm-bot", "support"), ("erp-bot", "billing"), ("gone", "support")):
+            await Lane(shard, name, topic).ensure()
+        for n in range(number):
+            await shard.xadd(shard.key.topic("support"), {"id": f"e-{number}-{n}", "body": "{}"})
+        counts = {"accepted": number, "routed": number, f"routed:{shard.key.topic('support')}": number}
+        await ask(shard.hset(shard.key.counts, mapping=counts))
+        await ask(shard.hset(shard.key.unmatched, "x.y", number))
+    return replace(context, redis=shards.home)
+
+
+async def test_ledger_is_the_sum_and_balances(whole: Context) -> None:
+    books = await ledger.read(whole, OPERATOR, is_exact=True)
+    assert (books.totals.accepted, books.totals.routed, books.totals.inbox) == (10, 10, 0)
+    assert books.unmatched == {"x.y": 10}
+    assert {each.subscription: (each.routed, each.waiting) for each in books.subscriptions} == {
+        "crm-bot": (10, 10),
+        "erp-bot": (0, 0),
+        "gone": (10, 10),
+    }
+    assert books.balances
+
+
+async def test_deliveries_on_any_shard_count(whole: Context, shards: Shards) -> None:
+    for shard in shards.all[1:3]:
+        lane = Lane(shard, "crm-bot", "support")
+        [first, *_] = await lane.read_new(1)
+        await shard.xack(lane.topic_stream, keys.push_group("crm-bot"), first.ref.entry)
+        await ask(shard.hincrby(lane.key, "delivered", 1))
+        await ask(shard.hincrby(lane.key, f"settled:{lane.topic_stream}", 1))
+    [crm, *_] = (await ledger.read(whole, OPERATOR, is_exact=True)).subscriptions
+    assert (crm.delivered, crm.waiting, crm.balances) == (2, 8, True)
+
+
+async def test_overwritten_key_of_one_shard_is_a_fault_of_the_whole(whole: Context, shards: Shards) -> None:
+    await shards.all[2].set(shards.all[2].key.lane("crm-bot", "retries"), "of a wrong type")
+    books = await ledger.read(whole, OPERATOR)
+    assert not books.balances
+    assert "relay/2:lane:crm-bot:retries" in books.subscriptions[0].fault
+    [crm, *_] = await subscriptions.list_states(whole, OPERATOR)
+    assert "relay/2:lane:crm-bot:retries" in crm.why
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+async def test_topic_is_the_sum_of_its_streams(whole: Context, is_exact: bool) -> None:  # noqa: FBT001
+    support, billing = await topics.list_states(whole, OPERATOR, is_exact=is_exact)
+    assert (support.name, support.events, billing.events) == ("support", 10, 0)
+    assert {group.name: group.lag for group in support.groups} == {"crm-bot": 10, "gone": 10}
+    assert support.size > 0
+    assert support.oldest_ms
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+async def test_subscription_is_the_sum_of_its_lanes(whole: Context, is_exact: bool) -> None:  # noqa: FBT001
+    states = {each.name: each for each in await subscriptions.list_states(whole, OPERATOR, is_exact=is_exact)}
+    assert (states["crm-bot"].waiting, states["crm-bot"].state) == (10, "delivering")
+    await subscriptions.pause(whole, OPERATOR, "crm-bot")
+    states = {each.name: each for each in await subscriptions.list_states(whole, OPERATOR, is_exact=is_exact)}
+    assert states["crm-bot"].state == "paused"
+
+
+async def test_dropped_subscription_leaves_no_shard_with_its_lane(whole: Context, shards: Shards) -> None:
+    with pytest.raises(Conflict, match="10 events waiting"):
+        await subscriptions.drop(whole, OPERATOR, "gone")
+    assert await subscriptions.drop(whole, OPERATOR, "gone", even_with_events=True) == 10
+    for shard in shards.all:
+        assert not await shard.keys(f"{shard.key.lane('gone')}*")
+
+
+async def test_dropped_topic_leaves_no_shard_with_its_stream(whole: Context, shards: Shards) -> None:
+    for shard in shards.all:
+        await register_topics(shard, ["old"])
+        await shard.xadd(shard.key.topic("old"), {"id": "e", "body": "{}"})
+    assert (await topics.drop(whole, OPERATOR, "old")).events == 4
+    assert all([not await shard.exists(shard.key.topic("old")) for shard in shards.all])
