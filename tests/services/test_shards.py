@@ -15,6 +15,7 @@ from relay.store import keys
 from relay.store.driver.client import WORKER_TIMEOUT, ask
 from relay.store.lanes.lane import Lane
 from relay.store.sharding.shards import Shards, open_shards
+from relay.store.state.reading import read_state
 from relay.store.topics.registry import register_topics
 from tests.services.conftest import OPERATOR
 
@@ -41,7 +42,7 @@ async def whole(context: Context, shards: Shards) -> Context:
             await shard.xadd(shard.key.topic("support"), {"id": f"e-{number}-{n}", "body": "{}"})
         counts = {"accepted": number, "routed": number, f"routed:{shard.key.topic('support')}": number}
         await ask(shard.hset(shard.key.counts, mapping=counts))
-        await ask(shard.hset(shard.key.unmatched, "x.y", number))
+        await ask(shard.hset(shard.key.unmatched, "x.y", str(number)))
     return replace(context, redis=shards.home)
 
 
@@ -109,3 +110,17 @@ async def test_dropped_topic_leaves_no_shard_with_its_stream(whole: Context, sha
         await shard.xadd(shard.key.topic("old"), {"id": "e", "body": "{}"})
     assert (await topics.drop(whole, OPERATOR, "old")).events == 4
     assert all([not await shard.exists(shard.key.topic("old")) for shard in shards.all])
+
+
+async def test_metrics_are_sums_and_of_states_the_worst(whole: Context, shards: Shards) -> None:
+    await subscriptions.pause(whole, OPERATOR, "crm-bot")
+    await shards.all[2].xadd(shards.all[2].key.inbox, {"id": "e"}, id="1-1")
+    config = await whole.config()
+    parts = [part async for part in read_state(shards.home, config)]
+    found = {(each.metric.name, tuple(each.labels)): each.value for part in parts for each in part}
+    assert len(found) == sum(map(len, parts))
+    assert found["relay_topic_events_total", ("support",)] == 10
+    assert found["relay_subscription_waiting", ("crm-bot", "support")] == 10
+    assert found["relay_subscription_paused", ("crm-bot", "support")] == 1
+    assert found["relay_inbox_events", ()] == 1
+    assert found["relay_inbox_oldest_age_seconds", ()] > 1e9

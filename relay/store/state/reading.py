@@ -9,15 +9,16 @@ from relay.store.contracts.contracts import Contracts
 from relay.store.driver.client import ask
 from relay.store.driver.streams import order_of
 from relay.store.ledger.ledger import Ledger
+from relay.store.ledger.whole import of_each
 from relay.store.state.gaps import gap_samples
 from relay.store.state.lines import line_samples, read_lines
-from relay.store.state.sample import Sample
+from relay.store.state.sample import Sample, whole_samples
 from relay.store.state.subscriptions import subscription_samples
 from relay.store.state.sweeps import last_sweep_ms
 from relay.store.state.topics import topic_samples
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
@@ -39,19 +40,27 @@ async def read_state(
     """
     seconds, microseconds = await ask(redis.time())
     now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-    yield [sample async for sample in _of_events(redis, now_ms)]
+    yield await _of_shards(redis, lambda shard: _of_events(shard, now_ms))
     yield [sample async for sample in _of_lines(redis, config, now_ms, kept)]
     yield [sample async for sample in gap_samples(redis, config, now_ms)]
     yield [Sample(declared.CONTRACT_CHANGED, 1, (*pair, what)) for pair, what, _ in await Contracts(redis).changes()]
-    yield [sample async for sample in topic_samples(redis, config, now_ms, count_timeout, is_brief=kept is not None)]
-    yield [
-        sample
-        async for sample in subscription_samples(redis, config, now_ms, count_timeout, kept.lanes if kept else None)
-    ]
+    is_brief, lanes = kept is not None, None if kept is None or redis.others else kept.lanes
+    yield await _of_shards(redis, lambda shard: topic_samples(shard, config, now_ms, count_timeout, is_brief=is_brief))
+    yield await _of_shards(redis, lambda shard: subscription_samples(shard, config, now_ms, count_timeout, lanes))
+
+
+async def _of_shards(redis: Redis, read: Callable[[Redis], AsyncIterator[Sample]]) -> list[Sample]:
+    """Return what `read` yields of the relay as a whole."""
+
+    async def of_shard(shard: Redis) -> list[Sample]:
+        return [sample async for sample in read(shard)]
+
+    parts = await of_each(redis, of_shard)
+    return parts[0] if len(parts) == 1 else whole_samples(parts)
 
 
 async def _of_events(redis: Redis, now_ms: int) -> AsyncIterator[Sample]:
-    totals = await Ledger(redis).totals()
+    totals = await Ledger(redis, is_part=True).totals()
     async with redis.pipeline(transaction=False) as pipe:
         pipe.xrange(redis.key.inbox, count=1)
         pipe.xlen(redis.key.quarantine)

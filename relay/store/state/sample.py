@@ -1,11 +1,31 @@
-"""A sample: a metric, the values of its labels and its value."""
+"""A sample: a metric, the values of its labels and its value; and those of a relay as a whole."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from relay.metrics import declared
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from relay.metrics.metric import Metric
+
+_WORST_IS_MOST = frozenset(
+    {
+        *(declared.INBOX_OLDEST_AGE, declared.TOPIC_OLDEST_AGE, declared.TOPIC_CAP_RATIO),
+        *(declared.PULL_GROUP_OLDEST_UNREAD_AGE, declared.PULL_GROUP_IDLE, declared.SUBSCRIPTION_OLDEST_WAITING_AGE),
+        *(declared.SUBSCRIPTION_PAUSED, declared.SUBSCRIPTION_CIRCUIT_BREAKER_OPEN, declared.SUBSCRIPTION_SUSPENDED),
+        *(declared.SUBSCRIPTION_SHADOW, declared.REDIS_ROUND_TRIP),
+        *(declared.REDIS_MEMORY_USED, declared.REDIS_MEMORY_MAX),  # shards on one server would count it again
+    }
+)
+_WORST_IS_LEAST = frozenset(
+    {
+        *(declared.LAST_SWEEP, declared.REDIS_UP),
+        *(declared.REDIS_PERSISTENCE_HEALTHY, declared.REDIS_CONNECTED_REPLICAS),
+    }
+)
 
 
 class Sample(NamedTuple):
@@ -15,3 +35,22 @@ class Sample(NamedTuple):
     value: float
     labels: tuple[str, ...] = ()
     """The values of the metric's labels, in their order; a series lacks the last ones if they are left out."""
+
+
+def whole_samples(parts: Iterable[Iterable[Sample]]) -> list[Sample]:
+    """Return the samples of a relay from those of its shards: sums, and of ages and states the worst."""
+    found: dict[tuple[Metric, tuple[str, ...]], Sample] = {}
+    for part in parts:
+        for sample in part:
+            series = sample.metric, tuple(sample.labels)
+            known = found.get(series)
+            found[series] = sample if known is None else known._replace(value=_both(sample, known.value))
+    return list(found.values())
+
+
+def _both(sample: Sample, value: float) -> float:
+    if sample.metric in _WORST_IS_MOST:
+        return max(value, sample.value)
+    if sample.metric in _WORST_IS_LEAST:
+        return min(value, sample.value)
+    return value + sample.value

@@ -38,7 +38,9 @@ _PAGE = 100  # lanes
 async def subscription_samples(
     redis: Redis, config: RelayConfig | None, now_ms: int, count_timeout: float, kept: KeptStates | None = None
 ) -> AsyncIterator[Sample]:
-    """Yield the samples of every subscription that ever had a lane; `count_timeout` is seconds for counting events.
+    """Yield the samples of every subscription that ever had a lane on this shard.
+
+    `count_timeout` is seconds for counting events.
 
     With `kept`, lanes at rest may be left out, but not those with a breaker that is open, and no shadow.
     """
@@ -49,7 +51,7 @@ async def subscription_samples(
     breakers = await suspensions.open_breakers()
     shadows = await shadows_of(redis, config)
     if kept is None:
-        states: Sequence[LaneState] = await Ledger(redis).states(count_timeout)
+        states: Sequence[LaneState] = await Ledger(redis, is_part=True).states(count_timeout)
     else:
         states = (await kept.read(count_timeout, also={*breakers, *shadows})).states
     oldest = await _oldest_waiting(redis, states)
