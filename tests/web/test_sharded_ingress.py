@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.web.conftest import Running
 
 LINES = (("line=16465550123", SECRET), ("line=16465550124", OTHER_SECRET))
-CHATS = [f"chat-{number}" for number in range(12)]
+CHATS = [f"dialog-{number}" for number in range(12)]
 
 
 @pytest.fixture(params=[1, 4])

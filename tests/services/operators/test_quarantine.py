@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from relay.services.context import Context
 
 ALL = EventFilter()
-CHATS = [f"chat-{number}" for number in range(12)]
+CHATS = [f"dialog-{number}" for number in range(12)]
 
 
 @pytest.fixture(params=[1, 4])

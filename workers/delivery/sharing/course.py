@@ -37,7 +37,7 @@ class Course:
         self.home = home
         self.lease = lease
         self.lanes: list[Lanes] = []
-        """Those of each shard that is drained."""
+        """The lane workers of each shard that is drained."""
         self.is_over = False
         self._timings = timings
         self._loop = asyncio.get_running_loop()
