@@ -12,10 +12,13 @@ from relay.cli.command import command, commands
 from relay.config.settings import Settings
 from relay.core.config.fields import Name
 from relay.store.driver.client import keyspace_at
+from relay.store.fixed_keys import shard_prefix
 from relay.store.keys import PUSH_GROUP_PREFIX
 from relay.store.rights.rules import relay_rule, team_rule, viewer_rule
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.store.keys import Keyspace
     from relay.store.rights.rules import Rule
 
@@ -57,8 +60,9 @@ def acl(
 ) -> None:
     """Print the ACL rule of the relay, of a viewer or of a pulling team; put a password in place of PASSWORD."""
     settings = Settings.load()
-    key = keyspace_at(settings.redis_url, settings.relay_key_prefix)
-    name, rule = _rule(key, topic, group, viewer=viewer)
+    prefixes = [shard_prefix(settings.relay_key_prefix, shard) for shard in range(settings.relay_shards)]
+    shards = [keyspace_at(settings.redis_url, prefix) for prefix in prefixes]
+    name, rule = _rule(shards, topic, group, viewer=viewer)
     name = user or name
     if not name.isascii() or not name.isprintable() or " " in name:
         raise typer.BadParameter("a user of Redis has a name without blanks", param_hint="--user")
@@ -71,20 +75,21 @@ def acl(
             typer.echo(str(rule))
 
 
-def _rule(key: Keyspace, topic: str | None, group: str | None, *, viewer: bool) -> tuple[str, Rule]:
+def _rule(shards: Sequence[Keyspace], topic: str | None, group: str | None, *, viewer: bool) -> tuple[str, Rule]:
     """Return the default name of the user, and its rights."""
     if (topic is None) != (group is None) or (viewer and topic is not None):
         raise typer.BadParameter("give either --viewer, or --topic with --group, or none of them")
+    relay = shards[0].name
     if viewer:
-        return f"{key.name}-viewer", viewer_rule(key)
+        return f"{relay}-viewer", viewer_rule(*shards)
     if topic is None or group is None:
-        return key.name, relay_rule(key)
+        return relay, relay_rule(*shards)
     if not _is_name(topic):
         raise typer.BadParameter(f'"{topic}" is not the name of a topic', param_hint="--topic")
     if group.startswith(PUSH_GROUP_PREFIX):
         text = f'the group name "{group}" is reserved for the relay; choose a name without "{PUSH_GROUP_PREFIX}"'
         raise typer.BadParameter(text, param_hint="--group")
-    return f"{key.name}-{group}", team_rule(key, topic)
+    return f"{relay}-{group}", team_rule(topic, *shards)
 
 
 def _is_name(text: str) -> bool:

@@ -24,14 +24,8 @@ DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
 DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SHARDS_LACK = (
-    "ledger",
-    "topics",
-    "subscriptions",
-    "metrics",
-    "relay.consumer",
-    "pull over HTTP",
-    "replays",
-    "ACL rules",
+    *("dead letters", "attempts", "replays", "events and their search", "tail", "pull over HTTP", "relay.consumer"),
+    *("gaps and backfill", "opt-outs", "doctor", "relay shards"),
 )
 """Parts that know only the first shard."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -47,6 +47,23 @@ async def test_redis_takes_the_rule(redis: Redis, arguments: str, begins: str) -
     assert "+@" not in rights["commands"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "begins"),
+    [
+        ("", "resetkeys ~acme:* ~acme/1:* ~arq:job:acme:* "),
+        ("--viewer", "resetkeys %R~acme:* %R~acme/1:* resetchannels "),
+        (
+            "--topic support --group billing",
+            "resetkeys ~acme:topic:support %R~acme:topics ~acme/1:topic:support %R~acme/1:topics resetchannels ",
+        ),
+    ],
+)
+async def test_rule_is_for_every_shard(monkeypatch: pytest.MonkeyPatch, arguments: str, begins: str) -> None:
+    monkeypatch.setenv("RELAY_TEST_SHARDS", "yes")
+    said = await main_here("acl", "--form", "rule", *arguments.split(), RELAY_KEY_PREFIX="acme", RELAY_SHARDS="2")
+    assert said.out.startswith(begins)
+
+
 async def test_file_form_is_a_line_of_users_acl(tmp_path: Path) -> None:
     options = ("", "--viewer", "--topic support --group billing")
     lines = [(await main_here("acl", "--form", "file", *rest.split())).out for rest in options]

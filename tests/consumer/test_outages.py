@@ -158,7 +158,7 @@ async def test_blocking_consumer_is_refused_likewise(
 async def test_refusal_names_topic_or_command(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.consumer.protocol.group.TOPIC_GRACE", 0.1)
     await register_topics(redis, ["support", "everything"])
-    rule = re.findall(r"\([^)]*\)|\S+", str(team_rule(Keyspace(), "support")))
+    rule = re.findall(r"\([^)]*\)|\S+", str(team_rule("support", Keyspace())))
     await redis.execute_command("ACL", "SETUSER", "team", "on", ">secret", *rule)  # type: ignore[no-untyped-call]
     url = re.sub("//:[^:]*@", "//team:secret@", redis_url)
     for topic, message in (

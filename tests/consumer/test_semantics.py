@@ -409,7 +409,7 @@ async def test_team_has_all_rights_that_it_needs(redis: Redis, redis_url: str) -
     await feed(redis, "a", "b", "c")
     key = Keyspace()
     assert keys_of("support", "g") == (STREAM, PLACES, key.group_dead("support", "g"), key.topics)
-    rights, *selectors = str(team_rule(key, "support")).split(" (")
+    rights, *selectors = str(team_rule("support", key)).split(" (")
     words = ("on", ">secret", *rights.split(), *(f"({selector}" for selector in selectors))
     await redis.execute_command("ACL", "SETUSER", "team", *words)  # type: ignore[no-untyped-call]
     await redis.acl_log_reset()

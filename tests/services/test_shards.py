@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.core.config.topics import DeadBounds
 from relay.core.errors import Conflict
+from relay.metrics import declared
 from relay.services.deliveries import subscriptions
 from relay.services.operators import ledger
 from relay.services.topics import topics
 from relay.store import keys
 from relay.store.driver.client import WORKER_TIMEOUT, ask
 from relay.store.lanes.lane import Lane
+from relay.store.ledger.kept import KeptStates
 from relay.store.sharding.shards import Shards, open_shards
+from relay.store.state.history import last_hour, record_minute
 from relay.store.state.reading import read_state
+from relay.store.state.sample import Sample, whole_samples
 from relay.store.topics.registry import register_topics
+from relay.store.topics.retention import Bounds
 from tests.services.conftest import OPERATOR
 
 if TYPE_CHECKING:
@@ -124,3 +130,22 @@ async def test_metrics_are_sums_and_of_states_the_worst(whole: Context, shards: 
     assert found["relay_subscription_paused", ("crm-bot", "support")] == 1
     assert found["relay_inbox_events", ()] == 1
     assert found["relay_inbox_oldest_age_seconds", ()] > 1e9
+
+
+async def test_history_counts_all_shards(whole: Context, shards: Shards) -> None:
+    assert await record_minute(shards.home, whole.now_ms, KeptStates(shards.home))
+    [minute], _ = await last_hour(shards.home, whole.now_ms)
+    assert (minute.accepted, minute.routed, minute.waiting) == (10, 10, 20)
+    assert minute.topics == {"support": 10}
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_shards_share_the_bounds_of_sizes(parts: int) -> None:
+    whole, bounds = Bounds.of(None), Bounds.of(None, parts)
+    assert (bounds.size * parts, bounds.hard_size * parts, bounds.age) == (whole.size, whole.hard_size, whole.age)
+    assert DeadBounds().share(parts).size * parts == DeadBounds().size
+
+
+def test_topic_is_as_near_to_its_cap_as_its_fullest_part() -> None:
+    near = [[Sample(declared.TOPIC_CAP_RATIO, value, ("support",))] for value in (0.25, 0.125)]
+    assert whole_samples(near) == [Sample(declared.TOPIC_CAP_RATIO, 0.5, ("support",))]

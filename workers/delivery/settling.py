@@ -37,7 +37,8 @@ class LaneSettling:
         self._lane = lane
         self._access = access
         self._subscription = subscription
-        self._limits = AttemptLimits.from_size(subscription.attempts.size, keeps_answers=keeps_answers)
+        self._parts = 1 + len(session.home.others)  # lanes on as many shards, which share the bounds of sizes
+        self._limits = AttemptLimits.from_size(subscription.attempts.size // self._parts, keeps_answers=keeps_answers)
         self._logs_successes = logs_successes()
         self._log_attempt = partial(log_attempt, subscription, session.now_ms)
         self._buried = 0  # dead letters since they were trimmed last
@@ -97,7 +98,7 @@ class LaneSettling:
         if self._buried < _BURIED:
             return
         self._buried = 0
-        name, bounds = self._lane.name, self._subscription.dead
+        name, bounds = self._lane.name, self._subscription.dead.share(self._parts)
         is_alarm = self._subscription.shadow_of is None
         trim = partial(trim_dead_letters, self._session.redis, name, bounds, self._session.now_ms(), is_alarm=is_alarm)
         await self._access.retry("trimming dead letters", trim)

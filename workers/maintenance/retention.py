@@ -59,6 +59,7 @@ class Retention:
         self._gap_window = gap_window
         self._forgot_at = 0
         self._redis, self._home = redis, home or redis
+        self._parts = 1 + len(self._home.others)  # which share the bounds of sizes
         self._key = redis.key
         self._rules = rules
         self._clock = clock
@@ -105,7 +106,7 @@ class Retention:
         shadows, now_ms = await self._shadows(), round(self._clock() * 1000)
         known = {topic.name: topic for topic in self._rules.current.config.topics}
         names = sorted(known.keys() | await self._members(self._key.topics))
-        bounds = {name: Bounds.of(known.get(name)) for name in names}
+        bounds = {name: Bounds.of(known.get(name), self._parts) for name in names}
         for name in await topics_with_held_events(self._redis, names):
             most = bounds[name].hard_size
             holding = trim_held_events(self._redis, name, most)
@@ -124,7 +125,7 @@ class Retention:
         for name in (*looks, *(self._letters.keys() - looks.keys())):
             look, types = looks.get(name, LogsLook()), self._key.lane_types(name)
             attempts = known[name].attempts if name in known else AttemptBounds()
-            dead = known[name].dead if name in known else DeadBounds()
+            dead = (known[name].dead if name in known else DeadBounds()).share(self._parts)
             if look.has_wrong_type or 0 <= look.oldest_attempt_ms < now_ms - attempts.keep * 1000:
                 trimming = trim_attempts(self._redis, name, attempts.keep, now_ms)
                 await self._isolation.contain("lane", name, trimming, types)
@@ -146,7 +147,7 @@ class Retention:
         letters, types = GroupLetters(self._redis), {self._key.group_letters: "hash"}
         numbers = groups_with_letters(self._redis, names)
         for name in await self._isolation.contain("groups", self._key.group_letters, numbers, types) or ():
-            bounds = topics[name.topic].dead if name.topic in topics else DeadBounds()
+            bounds = (topics[name.topic].dead if name.topic in topics else DeadBounds()).share(self._parts)
             trimming = letters.trim(name, bounds, round(self._clock() * 1000))
             expected = types | {self._key.group_dead(*name): "stream"}
             if trimmed := await self._isolation.contain("group", str(name), trimming, expected):

@@ -56,6 +56,10 @@ class DeadBounds(Table):
     has an alarm at half of it (`dead_letters.filling`).
     """
 
+    def share(self, parts: int) -> DeadBounds:
+        """Return the bounds of each of so many shards."""
+        return self if parts == 1 else self.model_copy(update={"size": self.size // parts})
+
 
 class Topic(Table):
     """A `[[topics]]` table: a named stream of the events that match its rule.

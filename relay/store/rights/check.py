@@ -94,9 +94,10 @@ async def wait_for_access(redis: Redis) -> None:
     Raises:
         SettingsError: they are not sufficient; the message has the command that grants them.
     """
-    await retry_until_redis_answers("connecting to Redis", partial(_check, redis))
+    await retry_until_redis_answers("connecting to Redis", partial(_check, redis, redis))
     for shard in redis.others:
-        await check_access(shard)
+        with suppress(*REDIS_ERRORS):
+            await _check(shard, redis)
 
 
 async def check_access(redis: Redis) -> None:
@@ -107,11 +108,13 @@ async def check_access(redis: Redis) -> None:
     """
     for shard in (redis, *redis.others):
         with suppress(*REDIS_ERRORS):
-            await _check(shard)
+            await _check(shard, redis)
 
 
-async def refusal(redis: Redis) -> str | None:
+async def refusal(redis: Redis, home: Redis | None = None) -> str | None:
     """Return which rights the relay lacks, and the command that grants them; None if it has all.
+
+    The command is for all shards: `home` is the first one, if `redis` is another.
 
     Raises an error of the client if Redis cannot be reached.
     """
@@ -121,19 +124,19 @@ async def refusal(redis: Redis) -> str | None:
     shown = ", ".join(missing[:_MAX_SHOWN])
     if len(missing) > _MAX_SHOWN:
         shown += f" and {len(missing) - _MAX_SHOWN} more"
-    return f"its user may not use {shown}; grant what the relay needs: {granting(redis)}"
+    return f"its user may not use {shown}; grant what the relay needs: {granting(home or redis)}"
 
 
 def granting(redis: Redis) -> str:
-    """Return the command that grants the rights of the relay to the user of `redis`."""
+    """Return the command that grants the rights of the relay, on all shards, to the user of `redis`."""
     user = redis.connection_pool.connection_kwargs.get("username") or "default"
-    return relay_rule(redis.key).setuser(user)
+    return relay_rule(redis.key, *(shard.key for shard in redis.others)).setuser(user)
 
 
-async def _check(redis: Redis) -> None:
+async def _check(redis: Redis, home: Redis) -> None:
     await _authenticate(redis)
     await _check_mode(redis)
-    if why := await refusal(redis):
+    if why := await refusal(redis, home):
         raise _refused(why)
 
 

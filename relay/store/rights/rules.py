@@ -89,23 +89,24 @@ class Rule:
         return f"ACL SETUSER {user} {self}"
 
 
-def relay_rule(key: Keyspace) -> Rule:
-    """Return the rights that the relay needs: all its roles and commands."""
-    arq = (f"~{key.arq(prefix, '*')}" for prefix in ARQ_PREFIXES)
-    return Rule((f"~{key.pattern()}", *arq), _at(key, RELAY_COMMANDS, _CLUSTER))
+def relay_rule(*shards: Keyspace) -> Rule:
+    """Return the rights that the relay needs on its shards: all its roles and commands."""
+    arq = (f"~{key.arq(prefix, '*')}" for key in shards for prefix in ARQ_PREFIXES)
+    return Rule((*(f"~{key.pattern()}" for key in shards), *arq), _at(shards[0], RELAY_COMMANDS, _CLUSTER))
 
 
-def viewer_rule(key: Keyspace) -> Rule:
+def viewer_rule(*shards: Keyspace) -> Rule:
     """Return the rights that the commands need which only look."""
-    return Rule((f"%R~{key.pattern()}",), _at(key, VIEWER_COMMANDS, _CLUSTER))
+    return Rule(tuple(f"%R~{key.pattern()}" for key in shards), _at(shards[0], VIEWER_COMMANDS, _CLUSTER))
 
 
-def team_rule(key: Keyspace, topic: str) -> Rule:
+def team_rule(topic: str, *shards: Keyspace) -> Rule:
     """Return the rights that a consumer needs to read a topic, in any language."""
-    places = Rule((f"~{key.places(topic)}",), TEAM_PLACE_COMMANDS)
-    dead = Rule((f"~{key.group_dead(topic, '*')}",), TEAM_DEAD_COMMANDS)
-    commands = _at(key, TEAM_COMMANDS, _CLUSTER_CLIENT)
-    return Rule((f"~{key.topic(topic)}", f"%R~{key.topics}"), commands, (places, dead))
+    places = Rule(tuple(f"~{key.places(topic)}" for key in shards), TEAM_PLACE_COMMANDS)
+    dead = Rule(tuple(f"~{key.group_dead(topic, '*')}" for key in shards), TEAM_DEAD_COMMANDS)
+    commands = _at(shards[0], TEAM_COMMANDS, _CLUSTER_CLIENT)
+    keys = (key for shard in shards for key in (f"~{shard.topic(topic)}", f"%R~{shard.topics}"))
+    return Rule(tuple(keys), commands, (places, dead))
 
 
 def _at(key: Keyspace, commands: tuple[str, ...], on_cluster: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ show the hour of the whole relay and of topics; of subscriptions only a few minu
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,6 +16,7 @@ from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
 from relay.store.driver.client import ask, ask_together, numbers_in
+from relay.store.ledger.whole import of_each
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,6 +105,14 @@ async def last_hour(redis: Redis, now_ms: int) -> tuple[list[Minute], list[LaneM
 
 
 async def _counters(redis: Redis) -> dict[str, int]:
+    """Return the counters of the relay as a whole."""
+    total: Counter[str] = Counter()
+    for part in await of_each(redis, _counters_of_shard):
+        total.update(part)
+    return dict(total)
+
+
+async def _counters_of_shard(redis: Redis) -> dict[str, int]:
     def queue(pipe: Pipeline) -> None:
         pipe.hgetall(redis.key.counts)
         pipe.hgetall(redis.key.refused)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.metrics import declared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from relay.metrics.metric import Metric
 
@@ -37,13 +37,18 @@ class Sample(NamedTuple):
     """The values of the metric's labels, in their order; a series lacks the last ones if they are left out."""
 
 
-def whole_samples(parts: Iterable[Iterable[Sample]]) -> list[Sample]:
-    """Return the samples of a relay from those of its shards: sums, and of ages and states the worst."""
+def whole_samples(parts: Sequence[Iterable[Sample]]) -> list[Sample]:
+    """Return the samples of a relay from those of its shards: sums, and of ages and states the worst.
+
+    The hard cap of a topic is shared by its parts, so the fullest of them is as near to it as the whole could be.
+    """
     found: dict[tuple[Metric, tuple[str, ...]], Sample] = {}
     for part in parts:
         for sample in part:
             series = sample.metric, tuple(sample.labels)
             known = found.get(series)
+            if sample.metric is declared.TOPIC_CAP_RATIO:
+                sample = sample._replace(value=sample.value * len(parts))  # noqa: PLW2901  the same, of its share
             found[series] = sample if known is None else known._replace(value=_both(sample, known.value))
     return list(found.values())
 

@@ -42,9 +42,10 @@ class Bounds:
     """Bytes, even if a group needs the entries."""
 
     @classmethod
-    def of(cls, topic: Topic | None) -> Self:
-        """Return the limits of a topic; the default ones of a topic that is not in relay.toml any more."""
-        return cls() if topic is None else cls(topic.keep, topic.size, topic.hard_size)
+    def of(cls, topic: Topic | None, parts: int = 1) -> Self:
+        """Return the limits of a topic, the default ones if relay.toml lacks it now; on each of `parts` shards."""
+        whole = cls() if topic is None else cls(topic.keep, topic.size, topic.hard_size)
+        return cls(whole.age, whole.size // parts, whole.hard_size // parts)
 
     def is_alarming(self, size: int) -> bool:
         """Return True if a topic of `size` bytes is so near the hard cap that what blocks its trimming must be told."""

@@ -8,10 +8,12 @@ import pytest
 
 from relay.core.errors import SettingsError
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis
+from relay.store.fixed_keys import shard_prefix
 from relay.store.keys import Keyspace
 from relay.store.rights import check
 from relay.store.rights.check import check_access, uses_of
 from relay.store.rights.rules import RELAY_COMMANDS, relay_rule
+from relay.store.sharding.shards import open_shards
 from tests.support import KEYS
 
 if TYPE_CHECKING:
@@ -59,6 +61,22 @@ def test_every_command_of_the_rule_is_checked() -> None:
         both = f"{name}|{second}".lower()
         checked.add(both if both in RELAY_COMMANDS else name.lower())
     assert checked == set(RELAY_COMMANDS)
+
+
+async def test_rights_are_checked_and_granted_on_every_shard(redis: Redis, redis_url: str) -> None:
+    names = [KEYS, Keyspace(shard_prefix("relay", 1))]
+    place = urlsplit(redis_url)
+    for granted in (names[:1], names):
+        async with (
+            user_with(redis, redis_url, *str(relay_rule(*granted)).split()),
+            open_shards(f"redis://relay:secret@127.0.0.1:{place.port}/0", REQUEST_TIMEOUT, count=2) as shards,
+        ):
+            if granted == names:
+                await check_access(shards.home)
+            else:
+                text = await refusal(shards.home)
+                assert "relay/1:inbox" in text
+                assert f"ACL SETUSER relay {relay_rule(*names)}" in text
 
 
 async def test_rights_to_the_keys_of_another_prefix_are_not_sufficient(redis: Redis, redis_url: str) -> None:
