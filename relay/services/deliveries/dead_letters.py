@@ -13,10 +13,12 @@ from relay.core.errors import Conflict, Hint, Invalid, NotFound, Problem
 from relay.core.event_filter import EventFilter
 from relay.services.access import lanes_of, subscriptions_of
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
-from relay.store.driver.merged_streams import merged
 from relay.store.driver.streams import SKEW_MS, is_entry_id
 from relay.store.lanes.attempt_log import FoundAttempt, attempts_of
-from relay.store.lanes.dead_letters import DeadLetter, DeadLetters, letter_of
+from relay.store.lanes.many.dead_letters import AllDeadLetters, letter_at
+from relay.store.sharding.places import entry_of
+from relay.store.sharding.shards import Shards
+from relay.store.sharding.streams import Bounds, merged_shards
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from relay.core.access.principal import Principal
     from relay.services.context import Context
     from relay.store.driver.merged_streams import Entry
+    from relay.store.lanes.dead_letters import DeadLetter
 
 _BATCH = 100  # dead letters in one step, without a rate
 _ANY = EventFilter()
@@ -75,14 +78,19 @@ async def search(
     """
     principal.require(Scope.READ)
     after, limit = place_of(cursor), check_limit(limit)
-    streams = {name: context.redis.key.lane(name, "dead") for name in await lanes_of(context, principal, subscription)}
+    lanes = await lanes_of(context, principal, subscription)
     since = bound_at(which.since_ms, SKEW_MS)
 
     def matching(entry: Entry) -> DeadLetter | None:
-        letter = letter_of(entry.place.name, entry.place.id.encode(), entry.fields)
+        letter = letter_at(entry)
         return letter if which.matches(letter.as_candidate()) else None
 
-    return await page_of(merged(context.redis, streams, after=after, since=since, count=limit), limit, matching)
+    entries = merged_shards(
+        Shards.from_home(context.redis),
+        lambda shard: {name: shard.key.lane(name, "dead") for name in lanes},
+        **Bounds(after=after, since=since, count=limit),
+    )
+    return await page_of(entries, limit, matching)
 
 
 async def every(
@@ -124,8 +132,9 @@ async def in_full(context: Context, principal: Principal, letters: Sequence[Dead
             event_ids={letter.record.id for letter in of_lane},
             since_ms=max(min(letter.record.at for letter in of_lane) - SKEW_MS, 0),
         )
-        async for found in attempts_of(context.redis, name, which):
-            attempts.setdefault((name, found.attempt.event_id, found.attempt.topic), []).insert(0, found)
+        for shard in Shards.from_home(context.redis).all:  # an event is on one
+            async for found in attempts_of(shard, name, which):
+                attempts.setdefault((name, found.attempt.event_id, found.attempt.topic), []).insert(0, found)
     return [
         DeadLetterInFull(letter, tuple(attempts.get((letter.subscription, letter.record.id, letter.topic), ())))
         for letter in letters
@@ -186,7 +195,7 @@ async def drop(
     if dry_run:
         return _counts(by_lane)
     await _record(context, principal, "dead drop", by_lane, why)
-    letters = DeadLetters(context.redis)
+    letters = AllDeadLetters(context.redis)
     dropped = {}
     for name, ids in by_lane.items():
         dropped[name] = 0
@@ -205,7 +214,7 @@ async def _send_back(
     progress: Callable[[Progress], None] | None,
 ) -> int:
     """Send the dead letters of one lane back in batches; each batch is one step, so it can be stopped between them."""
-    letters = DeadLetters(context.redis)
+    letters = AllDeadLetters(context.redis)
     batch = _BATCH if rate is None else max(round(rate / 10), 1)
     replayed = 0
     for start in range(0, len(ids), batch):
@@ -238,7 +247,7 @@ async def _chosen(context: Context, principal: Principal, choice: Choice) -> dic
 async def _every(
     context: Context, principal: Principal, subscription: str | None, which: EventFilter
 ) -> AsyncIterator[DeadLetter]:
-    letters = DeadLetters(context.redis)
+    letters = AllDeadLetters(context.redis)
     for lane in await lanes_of(context, principal, subscription):
         async for letter in letters.of(lane, which):
             yield letter
@@ -247,11 +256,11 @@ async def _every(
 async def _by_ids(context: Context, principal: Principal, subscription: str, ids: Iterable[str]) -> list[DeadLetter]:
     """Return the dead letters of a subscription with these ids, without those that do not exist."""
     lanes = await lanes_of(context, principal, subscription)
-    return [letter for lane in lanes for letter in await DeadLetters(context.redis).by_ids(lane, _checked(ids))]
+    return [letter for lane in lanes for letter in await AllDeadLetters(context.redis).by_ids(lane, _checked(ids))]
 
 
 def _checked(ids: Iterable[str]) -> list[str]:
-    return [letter_id for letter_id in dict.fromkeys(ids) if is_entry_id(letter_id)]
+    return [letter_id for letter_id in dict.fromkeys(ids) if is_entry_id(entry_of(letter_id)[0])]
 
 
 def _counts(by_lane: Mapping[str, Sequence[str]]) -> dict[str, int]:
