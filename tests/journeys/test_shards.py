@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 from redis.crc import key_slot
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from tests.clusters import Cluster
     from tests.journeys.conftest import Service
+    from tests.workers.conftest import Received
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
@@ -93,6 +95,32 @@ async def test_events_over_the_urls_of_two_lines_are_delivered_once_in_the_order
         "everything": len(everything),
     }
     assert "CROSSSLOT" not in running.log.read_text()
+
+
+async def test_killed_worker_loses_nothing_on_any_shard(running: Service) -> None:
+    """Each drain is on all shards, so a kill leaves leases, unsettled deliveries and open batches on all of them."""
+    sink = running.sink
+
+    async def answer(_: Received) -> web.Response:
+        await asyncio.sleep(0.02)
+        return web.Response(status=204)
+
+    sink.answer = answer
+    sent = [[f"{chat}-{number}" for number in range(COUNT)] for chat in CHATS]
+    everything = {name for ids in sent for name in ids}
+    async with aiohttp.ClientSession(running.url) as http:
+        sending = asyncio.gather(*(send(http, chat, ids) for chat, ids in zip(CHATS, sent, strict=True)))
+        await eventually(lambda: len(sink.received) > 10)
+        running.processes[1].kill()
+        await sending
+    await eventually(lambda: everything == set(sink.ids("/bot")) == set(sink.ids("/crm")), timeout=60)
+    ledger = json.loads(await eventually(lambda: balanced(running), timeout=60))
+    assert ledger["totals"]["accepted"] == ledger["totals"]["routed"] == len(everything)
+    for row in ledger["subscriptions"]:
+        assert (row["routed"], row["delivered"], row["lost"]) == (len(everything), len(everything), 0)
+    for ids in sent:
+        received = [name for name in sink.ids("/bot") if name in ids]
+        assert list(dict.fromkeys(received)) == ids  # what was in flight may come again
 
 
 async def send(http: aiohttp.ClientSession, chat: str, ids: list[str]) -> None:
