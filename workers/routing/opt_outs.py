@@ -16,6 +16,7 @@ from relay.linq.payloads.content import BodyContent
 from relay.linq.payloads.instants import unix_ms
 from relay.store import wakeups
 from relay.store.driver.client import retry_until_redis_answers
+from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.isolation import Isolation, checking_types
 from relay.store.lines.line_keys import LineKeys
 from relay.store.lines.opt_outs import OptOutChange, record_opt_outs
@@ -42,9 +43,11 @@ log = structlog.get_logger()
 
 
 async def record_opt_outs_of(
-    redis: Redis, entries: Sequence[InboxEntry], events: Sequence[Event | Undecodable], token: str
+    redis: Redis, entries: Sequence[InboxEntry], events: Sequence[Event | Undecodable], token: str, home: Redis
 ) -> None:
     """Record the opt-outs of a batch; without a command, if it has none. `token` is that of the router's lease.
+
+    The first shard, `home`, has those of all: a handle may write in chats on several.
 
     Raises:
         LeaseLost: another router holds the lease.
@@ -60,13 +63,17 @@ async def record_opt_outs_of(
     ]
     if not changes:
         return
-    lease_key = redis.key.lease(wakeups.route(redis.key).job_id)
-    keys, lines = LineKeys(redis), {change.line for change in changes}
+    job_id = wakeups.route(redis.key).job_id
+    keys, lines = LineKeys(home), {change.line for change in changes}
     types = {name: "zset" for line in lines for name in (keys.opt_outs(line), keys.opt_ins(line))}
+    if home is not redis:  # the script, on the first shard, finds no lease of this one
+        holder = await retry_until_redis_answers("reading a lease", lambda: redis.get(redis.key.lease(job_id)))
+        if holder not in {None, token.encode()}:
+            raise LeaseLost
     recording = retry_until_redis_answers(
-        "recording opt-outs", lambda: checking_types(record_opt_outs(redis, changes, lease_key, token))
+        "recording opt-outs", lambda: checking_types(record_opt_outs(home, changes, home.key.lease(job_id), token))
     )
-    await Isolation(redis).contain("opt_outs", keys.opted_out_lines, recording, {keys.opted_out_lines: "set"} | types)
+    await Isolation(home).contain("opt_outs", keys.opted_out_lines, recording, {keys.opted_out_lines: "set"} | types)
     log.info(
         "opt_outs.recorded",
         stop=sum(change.kind == "stop" for change in changes),

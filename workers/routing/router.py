@@ -253,7 +253,7 @@ class Router:
         index = prepared.loaded.config.index
         await record_line_changes(self._home, entries, events)
         if prepared.loaded.config.linq.opt_outs:
-            await record_opt_outs_of(self._redis, entries, events, lease.token)
+            await record_opt_outs_of(self._redis, entries, events, lease.token, self._home)
         indexed, facts = self._indexed, self._facts
         moves = [move_of(entry, event, index, indexed, facts) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]

@@ -21,9 +21,8 @@ Two other choices were refuted:
   name their line. A company with one line would have one shard.
 * The event id alone. It is the same for every copy, but a chat would be everywhere, without order.
 
-What follows: opt-outs, which are kept by line, are in parts, one on each shard where the line has chats; activity and
-rhythm of lines are counted on the first shard; what is kept by chat or message is on one. Order holds within a chat, as
-it is promised; there was never one of a line.
+What follows: what is kept by line (activity, rhythm, opt-outs) is on the first shard, apart from its events; what is
+kept by chat or message is with them. Order holds within a chat, as it is promised; there was never one of a line.
 
 How the key is read, and `shard_of`, are a layout of data, like the name of a key in Redis: while two releases run, or
 when an event comes again after an upgrade, both must agree. A change of either moves chats between shards.

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from relay.core.event import Dialect, VerifiedWebhook
-from relay.store.driver.client import ask
+from relay.store import wakeups
+from relay.store.driver.client import WORKER_TIMEOUT, ask
+from relay.store.driver.fenced_reads import LeaseLost
+from relay.store.inbox.chat_lines import ChatLines
+from relay.store.inbox.inbox import InboxEntry
 from relay.store.lines.line_keys import LineKeys
 from relay.store.lines.opt_outs import OptOut, list_opt_outs
+from relay.store.sharding.shards import open_shards
 from tests.building import CUSTOMER, LINE, body_of
 from tests.support import eventually
-from tests.workers.conftest import accept, emptied, routing, topic
+from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic
+from workers.routing.decoder import decode_batch
+from workers.routing.opt_outs import record_opt_outs_of
+from workers.routing.router import Router
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +79,28 @@ async def test_every_keyword_is_found_in_each_way_of_writing_it(redis: Redis, re
         ascii_body = stop._replace(body=json.dumps(json.loads(stop.body), ensure_ascii=number % 2 == 0).encode())
         assert len(await opted_out(redis, registry, ascii_body)) == 1, word
         assert await opted_out(redis, registry, message("unstop", f"2026-09-14T09:20:{number:02}.5Z", number)) == []
+
+
+async def test_first_shard_has_the_opt_outs_of_all(redis: Redis, redis_url: str, registry: ConfigFile) -> None:
+    """A STOP in a chat on one shard, a START in a chat on another, and a router that another worker has replaced."""
+    stop, start = message("STOP", SENT["STOP"]), message("START", SENT["START"])
+    async with open_shards(redis_url, WORKER_TIMEOUT, count=3) as shards:
+        for shard, word, found in (
+            (shards.all[1], stop, [OptOut(CUSTOMER, 1789377302000)]),
+            (shards.all[2], start, []),
+        ):
+            await accept(shard, word)
+            async with routing(shard, registry, Router(shard, registry, time.time, TIMINGS, home=shards.home)):
+                await eventually(lambda shard=shard: emptied(shard))  # type: ignore[misc]
+            assert await list_opt_outs(redis, LINE, 10) == found
+        assert [await shard.exists(LineKeys(shard).opted_out_lines) for shard in shards.all] == [1, 0, 0]
+
+        last = shards.all[2]
+        entry = InboxEntry(b"1-1", Dialect.V3, LINE, "w", b"1", stop.body)
+        [event] = await decode_batch([entry], ChatLines(last, time.time), "former", {})
+        await last.set(last.key.lease(wakeups.route(last.key).job_id), "another")
+        with pytest.raises(LeaseLost):
+            await record_opt_outs_of(last, [entry], [event], "former", shards.home)
 
 
 async def test_without_the_registry_nothing_is_kept(redis: Redis, rules: ConfigFile) -> None:
