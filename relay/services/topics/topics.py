@@ -145,7 +145,7 @@ async def drop(
         dropped = await drop_topic(shard, name, list(await _letters(shard, name)))
         events += dropped.events
         undelivered.update(dropped.undelivered)
-    return DroppedTopic(events, undelivered)
+    return DroppedTopic(events, dict(undelivered))
 
 
 async def _letters(shard: Redis, name: str) -> dict[GroupName, int]:
