@@ -32,9 +32,9 @@ def linq_looker(context: Context) -> Looker | None:
         return None
 
     async def look() -> Look:
-        await asyncio.to_thread(import_module, "relay.bootstrap.both_apis")  # a second, while others are served
-        from relay.bootstrap.both_apis import missing_settings, survey_both  # noqa: PLC0415  only for a look
+        await asyncio.to_thread(import_module, "relay.bootstrap.reconciling.both")  # a second, while others are served
         from relay.bootstrap.plan import Action  # noqa: PLC0415
+        from relay.bootstrap.reconciling.both import missing_settings, survey_both  # noqa: PLC0415  only for a look
         from relay.bootstrap.status import statuses  # noqa: PLC0415
 
         config = await context.config()

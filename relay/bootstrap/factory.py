@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from relay.bootstrap.desired import public_url_of
 from relay.bootstrap.looks import Looks
-from relay.bootstrap.reconcile import Reconciler
+from relay.bootstrap.reconciling.v3 import Reconciler
 from relay.config.linq_accounts import accounts_of, key_and_rules
 from relay.core.errors import LinqApiError
 from relay.core.event import Dialect, source_name

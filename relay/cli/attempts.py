@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relay.cli.remote.access import Access
-    from relay.store.lanes.attempt_log import FoundAttempt
+    from relay.store.lanes.attempts.log import FoundAttempt
 
 app = commands()
 _COMMON = ("subscription", "id", "type", "line")

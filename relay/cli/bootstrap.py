@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.bootstrap.both_apis import V2_ONLY, FromBoth, apply_both, plan_both, survey_both
 from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import open_accounts
 from relay.bootstrap.needs import NEEDS, V2_NEEDS, needs_of
 from relay.bootstrap.ownership.prune import count_left_behind
 from relay.bootstrap.plan import Action, Step
-from relay.bootstrap.reconcile import AppliedStep
+from relay.bootstrap.reconciling.both import V2_ONLY, FromBoth, apply_both, plan_both, survey_both
+from relay.bootstrap.reconciling.v3 import AppliedStep
 from relay.bootstrap.status import KINDS, Status, differences, statuses
 from relay.cli import bootstrap_migrate, bootstrap_ownership
 from relay.cli.bootstrap_ownership import AccountOption, known_account

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.bootstrap.both_apis import FromBoth
 from relay.bootstrap.factory import open_accounts
 from relay.bootstrap.needs import needs_of
 from relay.bootstrap.ownership.adoption import adopt as adopt_subscription
 from relay.bootstrap.ownership.prune import plan_prune
 from relay.bootstrap.ownership.prune import prune as prune_subscriptions
 from relay.bootstrap.plan import Action
+from relay.bootstrap.reconciling.both import FromBoth
 from relay.cli.bootstrap_view import print_result, reporter, say_notes, say_waiting, step_summary
 from relay.cli.filters import checked_line
 from relay.cli.operator import WhyOption, record
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from relay.bootstrap.factory import Account
     from relay.bootstrap.ownership.adoption import Adoption
     from relay.bootstrap.plan import Step
-    from relay.bootstrap.reconcile import AppliedStep
+    from relay.bootstrap.reconciling.v3 import AppliedStep
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
 

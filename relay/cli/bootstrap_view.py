@@ -17,9 +17,9 @@ from relay.process.logs import configure_logging
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from relay.bootstrap.both_apis import FromBoth
     from relay.bootstrap.plan import Step
-    from relay.bootstrap.reconcile import AppliedStep
+    from relay.bootstrap.reconciling.both import FromBoth
+    from relay.bootstrap.reconciling.v3 import AppliedStep
     from relay.bootstrap.status import Status
     from relay.cli.output import View
     from relay.config.settings import Settings

@@ -9,14 +9,14 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.output import View, print_json, print_table, say
 from relay.config.file import load_config
-from relay.config.secret_lookup import account_key
+from relay.config.secrets.lookup import account_key
 from relay.config.settings import Settings
 from relay.core.config.pairs.replies import double_reply_warnings
 from relay.core.config.topics import Topic
 from relay.core.durations import format_duration
 from relay.core.errors import ConfigError, SettingsError
 from relay.core.event import Dialect
-from relay.core.masked_url import masked_url
+from relay.core.net.masked_url import masked_url
 from relay.core.patterns import matches
 from relay.linq.payloads.event_types import SENT_TWICE, unknown_patterns
 

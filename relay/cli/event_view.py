@@ -19,7 +19,7 @@ from relay.services.topics.history.pull import PullPart, PullState
 from relay.services.topics.history.push import PushPart, PushState
 from relay.services.topics.history.story import Receipt
 from relay.services.topics.history.view import EventView
-from relay.store.lanes.attempt_log import FoundAttempt
+from relay.store.lanes.attempts.log import FoundAttempt
 from relay.store.topics.record import Proof
 
 _PROOFS = {

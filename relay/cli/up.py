@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.admin.role import admin_group
-from relay.bootstrap.both_apis import apply_both
 from relay.bootstrap.desired import public_url_of
 from relay.bootstrap.needs import V2_NEEDS
+from relay.bootstrap.reconciling.both import apply_both
 from relay.config.file import ConfigFile, load_config, read_config
-from relay.config.secret_lookup import account_key
+from relay.config.secrets.lookup import account_key
 from relay.config.settings import Settings, environment, environment_with_secrets, masked_redis_url
 from relay.core.config.linq import LinqConfig
 from relay.core.errors import ConfigError, Problem, RelayError, SettingsError

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import structlog
 
-from relay.config.secret_lookup import alerts_endpoint, endpoints_of, files_in, look_up
+from relay.config.secrets.lookup import alerts_endpoint, endpoints_of, files_in, look_up
+from relay.core.config.checks.toml_positions import TomlPositions
 from relay.core.config.relay_toml import RelayConfig, parse_config, tables_in
-from relay.core.config.toml_positions import TomlPositions
 from relay.core.errors import ConfigError, Problem
 from relay.core.timestamps import utc_text
 from relay.process.tasks import end_task

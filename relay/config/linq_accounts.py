@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.config.secret_lookup import account_key
+from relay.config.secrets.lookup import account_key
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relay.config.secret_files import file_variable
+from relay.config.secrets.files import file_variable
 from relay.config.settings import Settings, environment
 from relay.core.errors import Problem, SettingsError
 from relay.process.embedded_redis import Embedded, running

@@ -20,8 +20,8 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretS
 from relay.config import variable_forms as forms
 from relay.config.attribute_docstrings import attribute_docstrings
 from relay.config.page_settings import PageSettings
-from relay.config.secret_files import file_variable, read_dotenv, read_files
-from relay.core.config.mistakes import message_of
+from relay.config.secrets.files import file_variable, read_dotenv, read_files
+from relay.core.config.checks.mistakes import message_of
 from relay.core.durations import format_duration
 from relay.core.errors import Problem, SettingsError
 from relay.core.redis_url.credentials import has_credentials, with_credentials

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from relay.core.durations import parse_duration
-from relay.core.masked_url import unreadable_url
+from relay.core.net.masked_url import unreadable_url
 from relay.core.redis_url.check import check_redis_url
 from relay.core.redis_url.tls_options import tls_files
 from relay.core.secret import normal_key

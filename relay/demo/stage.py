@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from relay.bootstrap.looks import Looks
-from relay.bootstrap.reconcile import Reconciler
+from relay.bootstrap.reconciling.v3 import Reconciler
 from relay.config.file import read_config
-from relay.config.secret_files import file_variable
+from relay.config.secrets.files import file_variable
 from relay.config.settings import Settings
 from relay.core.access.principal import Principal
 from relay.core.access.scopes import EVERY_SCOPE

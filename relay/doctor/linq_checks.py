@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.bootstrap.both_apis import (
+from relay.bootstrap.ownership.prune import count_left_behind
+from relay.bootstrap.reconciling.both import (
     V2_ONLY,
     doubled,
     is_v2_only,
@@ -12,7 +13,6 @@ from relay.bootstrap.both_apis import (
     survey_both,
     without_v2_events,
 )
-from relay.bootstrap.ownership.prune import count_left_behind
 from relay.bootstrap.status import statuses
 from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.store.keyring.last_seen import last_events

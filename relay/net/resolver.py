@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
-from relay.core.addresses import address_of
+from relay.core.net.addresses import address_of
 from relay.net.dns import TIMEOUT, AddressInfo, Dns, LookupFailed
 
 if TYPE_CHECKING:

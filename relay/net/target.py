@@ -2,7 +2,7 @@
 
 The path and the query are sent as they are written, so that a server that compares or signs them sees what the operator
 wrote; only characters that no URL may have are percent-encoded (RFC 3986, 2). relay.toml is checked with the same code
-(`relay.config.secret_lookup`), so a URL that is accepted there can be sent.
+(`relay.config.secrets.lookup`), so a URL that is accepted there can be sent.
 """
 
 from __future__ import annotations

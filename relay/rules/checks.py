@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.config.secret_lookup import check_value
+from relay.config.secrets.lookup import check_value
 from relay.core.config.endpoint import Endpoint, endpoint_of
 from relay.core.config.stored_rows import check_rows
 from relay.core.errors import StoreError

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from relay.core.config.contradictions import exclusive_topic
+from relay.core.config.checks.contradictions import exclusive_topic
 from relay.core.config.egress import RemoteEgress
 from relay.core.config.endpoint import Endpoint
 from relay.core.config.relay_toml import RelayConfig, Subscription

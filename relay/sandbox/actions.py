@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from relay.core.config.checks.mistakes import JSON, message_of
 from relay.core.config.fields import Line
-from relay.core.config.mistakes import JSON, message_of
 from relay.sandbox.api.v3_errors import ApiError, invalid, malformed
 from relay.sandbox.events import account_changes
 from relay.sandbox.events.emit import Emission, Emissions

@@ -28,7 +28,7 @@ The lane of a push subscription (its position in its topic)
     relay:lane:<name>:dead      stream    dead letters, oldest first, until an operator replays or drops them;
                                           bounded by the subscription's `dead`
     relay:lane:<name>:blocked   hash      chats that a dead letter or its replay blocks (`block_on_dead`)
-    relay:lane:<name>:attempts  stream    attempts and their outcomes (`lanes.attempt_record`), in the order they were
+    relay:lane:<name>:attempts  stream    attempts and their outcomes (`lanes.attempts.record`), in the order they were
                                           settled; bounded by the subscription's `attempts`
     relay:lane:<name>:answers   stream    response bodies and errors of failed attempts, with the same ids
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription

@@ -1,6 +1,6 @@
 """The ingress: accept fast, work later.
 
-    read the body (at most 1 MiB), in one of two ways (`web.fast_path`, `web.aiohttp_app`)
+    read the body (at most 1 MiB), in one of two ways (`web.fast`, `web.aiohttp_app`)
     verify it with the secrets of the URL's line (`linq.signatures`, pure); re-read the keyring once if none matches,
         unless its sender is over its budget of failures (`net.failure_limit`)
     one shared round trip to Redis: seen before? append, wake the router (`store.inbox.acceptor`): now it is durable

@@ -33,7 +33,7 @@ from relay.store.sharding.number import check_number_of_shards
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.connections import Limits
-from relay.web.fast_path import FastPath
+from relay.web.fast.path import FastPath
 from relay.web.health import Readiness, probes
 from relay.web.ingress import Ingress
 

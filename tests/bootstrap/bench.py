@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import Account
 from relay.bootstrap.looks import Looks
-from relay.bootstrap.reconcile import AppliedStep, Reconciler
+from relay.bootstrap.reconciling.v3 import AppliedStep, Reconciler
 from relay.core.config.relay_toml import parse_config
 from relay.core.secret import new_key
 from relay.linq.api.v3 import LinqApi

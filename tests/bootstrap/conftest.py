@@ -15,7 +15,7 @@ from tests.sandbox.running import API_KEY, RunningSandbox, closed_port, running_
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from relay.bootstrap.v2_reconcile import V2Reconciler
+    from relay.bootstrap.reconciling.v2 import V2Reconciler
     from relay.store.driver.client import Redis
     from tests.support import Clock
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from relay.bootstrap.looks import Looks
 from relay.bootstrap.plan import Action
-from relay.bootstrap.reconcile import Reconciler
+from relay.bootstrap.reconciling.v3 import Reconciler
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, StoreError

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.bootstrap.ownership.rivals import Rival
+from relay.bootstrap.reconciling.v2 import V2DesiredState, V2Survey
 from relay.bootstrap.status import KINDS, Status, differences, statuses
 from relay.bootstrap.survey import Survey
-from relay.bootstrap.v2_reconcile import V2DesiredState, V2Survey
 from relay.core.line_secret import V2_FORMER_SECRET
 from relay.core.secret import SigningSecret
 from relay.linq.target_urls import target_url

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from relay.bootstrap.both_apis import doubled, without_v2_events
+from relay.bootstrap.reconciling.both import doubled, without_v2_events
 from relay.config.settings import Settings
 from tests.building import config_of
 

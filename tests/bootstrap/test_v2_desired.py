@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.bootstrap.desired import requested_v2_events
 from relay.bootstrap.plan import Action, Step
-from relay.bootstrap.v2_reconcile import V2DesiredState, make_v2_plan
+from relay.bootstrap.reconciling.v2 import V2DesiredState, make_v2_plan
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError
 from relay.core.event import Dialect

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from relay.bootstrap.needs import V2_NEEDS
-from relay.bootstrap.v2_reconcile import V2Reconciler, open_v2_reconciler
+from relay.bootstrap.reconciling.v2 import V2Reconciler, open_v2_reconciler
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, SettingsError

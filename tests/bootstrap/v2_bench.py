@@ -6,14 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from relay.bootstrap.looks import Looks
-from relay.bootstrap.v2_reconcile import V2DesiredState, V2Reconciler
+from relay.bootstrap.reconciling.v2 import V2DesiredState, V2Reconciler
 from relay.core.secret import SigningSecret
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.v2_secret_marker import V2SecretMarker
 from tests.bootstrap.bench import PUBLIC, SEALING_KEY
 
 if TYPE_CHECKING:
-    from relay.bootstrap.reconcile import AppliedStep
+    from relay.bootstrap.reconciling.v3 import AppliedStep
     from relay.linq.api.v2 import LinqV2Api
     from relay.sandbox.state import V2Subscription
     from relay.store.driver.client import Redis

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
-from relay.store.lanes.attempt_record import AttemptRecord
+from relay.store.lanes.attempts.record import AttemptRecord
 from tests.support import KEYS
 
 if TYPE_CHECKING:

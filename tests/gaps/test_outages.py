@@ -15,7 +15,7 @@ from relay.store.gaps.walk_record import WalkRecord
 from tests.gaps.stage import HOUR_MS, RULES, Stage, messages_in, stage_of
 from tests.sandbox.running import API_KEY, RunningSandbox, running_sandbox
 from tests.support import KEYS, Clock
-from workers.maintenance.backfiller import Backfiller
+from workers.maintenance.backfill.backfiller import Backfiller
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from relay.parts import open_keyring
 from relay.process.timings import DEFAULTS, Timings
 from relay.store.keyring import key_cache
 from relay.web.aiohttp_app import ingress_app
-from relay.web.fast_path import FastPath
+from relay.web.fast.path import FastPath
 from relay.web.handed_over import HandedOver
 from relay.web.health import Readiness, probes
 from relay.web.ingress import Ingress

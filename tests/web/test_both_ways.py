@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.web.request_head import parse_head
+from relay.web.fast.request_head import parse_head
 from tests.web.wire import TARGET, chunked_request, connection, conversation, essence, request_of, response_of
 
 if TYPE_CHECKING:

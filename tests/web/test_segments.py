@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import relay.web.fast_connection
-from relay.web.request_head import parse_head
+import relay.web.fast.connection
+from relay.web.fast.request_head import parse_head
 from tests.chaos.wire import read_message
 from tests.web.conftest import stored
 from tests.web.wire import connection, request_of
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
-    from relay.web.request_head import RequestHead
+    from relay.web.fast.request_head import RequestHead
     from tests.web.conftest import Running
 
 
@@ -62,7 +62,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         found.append(raw)
         return parse_head(raw)
 
-    monkeypatch.setattr(relay.web.fast_connection, "parse_head", parse)
+    monkeypatch.setattr(relay.web.fast.connection, "parse_head", parse)
     return found
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from relay.metrics.worker_metrics import WorkerMetrics
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
-    from relay.store.inbox.hand_over import Receivers
+    from relay.store.inbox.reading.hand_over import Receivers
     from relay.store.lanes.lane import Lane
     from relay.store.ledger.ledger import LaneLedger
 

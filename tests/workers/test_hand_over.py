@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from relay.core.event import VerifiedWebhook
     from relay.store.driver.client import Redis
-    from relay.store.inbox.hand_over import Receivers
+    from relay.store.inbox.reading.hand_over import Receivers
 
 EVENTS = 24
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from relay.core.delivery.outcome import Attempt, AttemptContext, Delivered, Outcome, Shortage
 from relay.process.tasks import end_task
 from relay.store.driver.fenced_reads import LeaseLost
-from relay.store.inbox.hand_over import receiving
+from relay.store.inbox.reading.hand_over import receiving
 from relay.store.lanes.lane import Lane
 from workers.delivery.delivery_log import (
     PostponementLog,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Verdict
-    from relay.store.inbox.hand_over import Offer, Row
+    from relay.store.inbox.reading.hand_over import Offer, Row
     from relay.store.lanes.delivery import Delivery, Ref, Tries
     from relay.store.lanes.many.look import LaneLook
     from workers.delivery.session import Session, Stored

@@ -22,7 +22,7 @@ from relay.process.tasks import end_task
 from relay.store import wakeups
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.isolation import Isolation
-from relay.store.lanes.attempt_log import save_last_successes
+from relay.store.lanes.attempts.log import save_last_successes
 from relay.store.lanes.many.look import LanePlace, look_at_lanes
 from relay.store.lanes.ready import wait_ready
 from relay.store.lanes.suspensions import Suspensions

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from relay.config.file import RulesInForce
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
-    from relay.store.inbox.hand_over import Receivers
+    from relay.store.inbox.reading.hand_over import Receivers
     from workers.transport.sender import Sender
 
 log = structlog.get_logger()

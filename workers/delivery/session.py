@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
-    from relay.store.inbox.hand_over import Receivers
+    from relay.store.inbox.reading.hand_over import Receivers
     from relay.store.lanes.many.read import LaneReads
     from relay.store.lanes.settler import Settler
     from workers.delivery.sharing.course import Course

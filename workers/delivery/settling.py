@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from relay.core.delivery.outcome import DeadLettered, Outcome, RetryAt, decide
 from relay.store.isolation import WrongType
-from relay.store.lanes.attempt_record import AttemptLimits
+from relay.store.lanes.attempts.record import AttemptLimits
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.delivery import Tries
 from relay.store.lanes.settler import Settlement

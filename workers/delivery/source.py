@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
     from relay.core.delivery.outcome import Verdict
-    from relay.store.inbox.hand_over import Offer, Row
+    from relay.store.inbox.reading.hand_over import Offer, Row
     from relay.store.lanes.lane import Lane
     from workers.delivery.lane_access import LaneAccess
     from workers.delivery.session import Session

@@ -15,9 +15,9 @@ import structlog
 from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import open_accounts
 from relay.bootstrap.needs import needs_of
+from relay.bootstrap.reconciling.v2 import open_v2_reconciler
 from relay.bootstrap.status import differences
 from relay.bootstrap.survey import in_one
-from relay.bootstrap.v2_reconcile import open_v2_reconciler
 from relay.core.errors import RelayError
 from relay.core.event import Dialect, source_name
 from relay.store.driver.client import REDIS_ERRORS, ask, describe

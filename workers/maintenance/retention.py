@@ -18,7 +18,7 @@ from relay.store.gaps.backfilled import forget_backfilled
 from relay.store.gaps.message_index import HOUR_MS, trim_index
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.isolation import Isolation
-from relay.store.lanes.attempt_log import trim_attempts
+from relay.store.lanes.attempts.log import trim_attempts
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.many.logs import LettersLook, LogsLook, look_at_logs
 from relay.store.shadow_marks import shadows_of

@@ -4,7 +4,7 @@
     decode    each entry by itself, and its line by its chat if it proves none (`workers.routing.decoder`)
     match     each event against relay.toml, pure
     commit    one script: delete, append to topics, count, wake the lanes that got events, or give lanes of this process
-              the events at once if they are few (`relay.store.inbox.hand_over`)
+              the events at once if they are few (`relay.store.inbox.reading.hand_over`)
 
 While a batch is committed, the next is decoded and the one after that is read, so that Redis and Python work at the
 same time; commits follow one another. After any error the batches in hand are dropped and read again: an entry leaves
@@ -34,9 +34,9 @@ from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.gaps.message_index import INDEXED, begin_index, lifetime_ms
 from relay.store.inbox.chat_lines import ChatLines
-from relay.store.inbox.hand_over import MAX_EVENTS, handing_over
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, NotPrepared, Permit, compile_feeds, parts_of
-from relay.store.inbox.next_read import NextRead
+from relay.store.inbox.reading.hand_over import MAX_EVENTS, handing_over
+from relay.store.inbox.reading.next_read import NextRead
 from relay.store.isolation import Isolation
 from relay.store.keyring.line_accounts import LineAccounts
 from relay.store.lanes.many.look import LanePlace
@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from relay.process.telemetry.spans import Tracer
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
-    from relay.store.inbox.hand_over import Receivers
     from relay.store.inbox.inbox import Arguments
+    from relay.store.inbox.reading.hand_over import Receivers
     from workers.routing.route_spans import Routed
 
 _BATCH = 128

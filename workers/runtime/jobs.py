@@ -19,7 +19,7 @@ from relay.store import wakeups
 from relay.store.driver.client import REDIS_ERRORS, describe, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.lease import LeaseTaken, acquire_lease
-from workers.maintenance.backfiller import LEASE as BACKFILL_LEASE
+from workers.maintenance.backfill.backfiller import LEASE as BACKFILL_LEASE
 from workers.runtime.parts import job_of, parts_of
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from relay.store.ledger.kept import KeptStates
 from relay.store.rights.watch import RightsWatch
 from workers.delivery.partition_worker import PartitionWorker, Shard
 from workers.maintenance.alerting import Alerting
-from workers.maintenance.backfiller import Backfiller
+from workers.maintenance.backfill.backfiller import Backfiller
 from workers.maintenance.linq_drift import DriftCheck
 from workers.maintenance.linq_reactions import LinqReactions
 from workers.maintenance.replayer import Replayer

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.delivery.outcome import Outcome
-from relay.core.masked_url import masked_url
+from relay.core.net.masked_url import masked_url
 from relay.net.target import Target
 from relay.process.telemetry.context import Stage, span_id_of, trace_id_of, traceparent_of
 from relay.process.telemetry.spans import SYSTEM, Kind, Span

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay.bootstrap.plan import Step
-    from relay.bootstrap.reconcile import AppliedStep
+    from relay.bootstrap.reconciling.v3 import AppliedStep
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.v2_models import V2Subscription

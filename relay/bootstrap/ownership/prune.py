@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from relay.bootstrap.factory import Account
-    from relay.bootstrap.reconcile import AppliedStep
+    from relay.bootstrap.reconciling.v3 import AppliedStep
     from relay.bootstrap.status import Surveyed
 
 

@@ -17,8 +17,8 @@ from relay.services.topics.history.story import EventStory, Receipt, TopicPart
 from relay.services.topics.history.view import Body, EventView, Place
 from relay.services.topics.life.steps import Facts, Has, Step
 from relay.services.topics.life.summary import Life
-from relay.store.lanes.attempt_log import FoundAttempt
-from relay.store.lanes.attempt_record import AttemptRecord
+from relay.store.lanes.attempts.log import FoundAttempt
+from relay.store.lanes.attempts.record import AttemptRecord
 from relay.store.lanes.dead_letters import DeadLetter
 from relay.store.topics.record import Proof, Record
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from relay.services.topics.events import EventQuery, EventStory
     from relay.services.topics.history.view import EventView
     from relay.services.topics.life.summary import Life
-    from relay.store.lanes.attempt_log import FoundAttempt
+    from relay.store.lanes.attempts.log import FoundAttempt
     from relay.store.lanes.dead_letters import DeadLetter
 
 

@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from relay.core.addresses import address_of, kind_never_met, meanings
 from relay.core.config.fields import Table
-from relay.core.masked_url import masked_url
+from relay.core.net.addresses import address_of, kind_never_met, meanings
+from relay.core.net.masked_url import masked_url
 
 if TYPE_CHECKING:
-    from relay.core.addresses import Address, Network
+    from relay.core.net.addresses import Address, Network
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")

@@ -1,6 +1,6 @@
 """Endpoint of a push subscriber: signing secrets, request headers, TLS, allowed destinations.
 
-In relay.toml the values are references (`core.secret`): `references` finds them, `relay.config.secret_lookup` looks
+In relay.toml the values are references (`core.secret`): `references` finds them, `relay.config.secrets.lookup` looks
 them up, `check_found` checks the values, and `endpoint_of` builds an `Endpoint` from them. No error or repr contains a
 value.
 """

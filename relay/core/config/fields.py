@@ -18,7 +18,7 @@ from pydantic import (
 
 from relay.core.durations import parse_duration
 from relay.core.lines import is_line, line_meant_by
-from relay.core.masked_url import unreadable_url
+from relay.core.net.masked_url import unreadable_url
 from relay.core.patterns import pattern_problem
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 `parse_config` parses the text and either returns a whole `RelayConfig` or raises one `ConfigError` that lists every
 mistake with its line in the file. Nothing outside the text is read here: secrets stay references until
-`relay.config.secret_lookup` looks them up.
+`relay.config.secrets.lookup` looks them up.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StrictBool, ValidationError, model_validator
 
 from relay.core.config.alerts import Alerts
-from relay.core.config.contradictions import contradictions, rows_of
+from relay.core.config.checks.contradictions import contradictions, rows_of
+from relay.core.config.checks.mistakes import message_of
+from relay.core.config.checks.toml_positions import TomlPositions
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import EndpointTable
 from relay.core.config.fields import Duration, Line, Name, Pattern, Size, Table
 from relay.core.config.linq import LinqConfig
-from relay.core.config.mistakes import message_of
 from relay.core.config.pairs.shadows import SHADOW_DEFAULTS, is_shadow, shadow_problem, with_shadows
 from relay.core.config.teams import Team, TeamName
-from relay.core.config.toml_positions import TomlPositions
 from relay.core.config.topics import DeadBounds, Topic, TopicIndex
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import ConfigError, Problem

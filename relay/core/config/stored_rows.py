@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from relay.core.config.contradictions import contradictions
-from relay.core.config.mistakes import JSON, message_of
+from relay.core.config.checks.contradictions import contradictions
+from relay.core.config.checks.mistakes import JSON, message_of
 from relay.core.config.pairs.shadows import by_name, completed, row_of
 from relay.core.config.relay_toml import Subscription
 from relay.core.errors import Problem

@@ -10,7 +10,7 @@ import time
 
 import structlog
 
-from relay.core.masked_url import masked_url
+from relay.core.net.masked_url import masked_url
 
 _LIBRARY = "opentelemetry"
 _QUIET = 60.0  # seconds from one line of an outage to the next: a full queue comes and goes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from relay.core.errors import Problem, SettingsError
-from relay.core.masked_url import unreadable_url
+from relay.core.net.masked_url import unreadable_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from relay.core.config.mistakes import JSON, message_of
+from relay.core.config.checks.mistakes import JSON, message_of
 from relay.sandbox.actions import NewLine
 from relay.sandbox.api.v3_errors import ApiError
 from relay.sandbox.events.emit import Emissions

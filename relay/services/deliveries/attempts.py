@@ -13,7 +13,7 @@ from relay.services.access import lanes_of
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.store.driver.merged_streams import Place
 from relay.store.driver.streams import SKEW_MS
-from relay.store.lanes.attempt_log import FoundAttempt, attempt_in, attempts_of, details_of
+from relay.store.lanes.attempts.log import FoundAttempt, attempt_in, attempts_of, details_of
 from relay.store.sharding.places import stream_of
 from relay.store.sharding.shards import Shards
 from relay.store.sharding.streams import Bounds, merged_shards

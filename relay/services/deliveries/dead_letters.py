@@ -14,7 +14,7 @@ from relay.core.event_filter import EventFilter
 from relay.services.access import lanes_of, subscriptions_of
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.store.driver.streams import SKEW_MS, is_entry_id
-from relay.store.lanes.attempt_log import FoundAttempt, attempts_of
+from relay.store.lanes.attempts.log import FoundAttempt, attempts_of
 from relay.store.lanes.many.dead_letters import AllDeadLetters, letter_at
 from relay.store.sharding.places import entry_of
 from relay.store.sharding.shards import Shards

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from relay.store.driver.client import Redis
-    from relay.store.lanes.attempt_record import AttemptRecord
+    from relay.store.lanes.attempts.record import AttemptRecord
 
 _LETTERS = 2000  # dead letters of a lane that are looked through, the newest
 

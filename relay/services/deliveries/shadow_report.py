@@ -18,7 +18,7 @@ from relay.services.access import configured
 from relay.services.deliveries.shadow_missing import why_missing
 from relay.services.deliveries.subscription_states import State
 from relay.services.deliveries.subscriptions import get_state
-from relay.store.lanes.attempt_log import attempts_of
+from relay.store.lanes.attempts.log import attempts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from relay.core.access.principal import Principal
     from relay.core.delivery.outcome import Outcome
     from relay.services.context import Context
-    from relay.store.lanes.attempt_log import FoundAttempt
+    from relay.store.lanes.attempts.log import FoundAttempt
 
 MAX_SHOWN = 200
 """The most differing and missing events that one report lists; all are counted."""

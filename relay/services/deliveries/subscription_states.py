@@ -10,7 +10,7 @@ from relay.services.access import team_of
 from relay.services.wording import counted
 from relay.store import keys
 from relay.store.isolation import repair_of, wrong_keys
-from relay.store.lanes.attempt_log import conditions_of, whole_condition
+from relay.store.lanes.attempts.log import conditions_of, whole_condition
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.ledger.glance import Glance, glance_at
 from relay.store.ledger.ledger import LaneLedger, LaneState, Ledger
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from relay.core.delivery.circuit_breaker import OpenBreaker
     from relay.services.context import Context
     from relay.store.driver.client import Redis
-    from relay.store.lanes.attempt_log import Condition
+    from relay.store.lanes.attempts.log import Condition
     from relay.store.lanes.suspensions import Pause
 
 _FAILING = 3  # failed attempts without a success since, while events wait or are dead letters

@@ -15,7 +15,7 @@ from relay.core.lines import is_line
 from relay.services.access import subscriptions_of, team_of
 from relay.store.keyring.keyring import read_records
 from relay.store.lines.rhythm import HOUR_MS
-from relay.store.state.lines import WatchedLine, read_lines
+from relay.store.state.linq.lines import WatchedLine, read_lines
 from relay.store.teams.teams import stored_teams
 
 if TYPE_CHECKING:

@@ -22,14 +22,14 @@ from relay.store.driver.client import ask
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
 from relay.store.gaps.message_index import HOUR_MS
-from relay.store.inbox.hand_over import HandOver
+from relay.store.inbox.reading.hand_over import HandOver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
-    from relay.store.inbox.next_read import NextRead
+    from relay.store.inbox.reading.next_read import NextRead
     from relay.store.keys import Keyspace
 
     Arguments = Sequence[bytes | str | int]

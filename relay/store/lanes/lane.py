@@ -18,7 +18,7 @@ from relay.store import keys, wakeups
 from relay.store.driver.client import ask, ask_together
 from relay.store.driver.fenced_reads import Claim, ReadLimits, read_due, read_left, read_new
 from relay.store.driver.streams import is_missing_group, order_of
-from relay.store.inbox.hand_over import Offer
+from relay.store.inbox.reading.hand_over import Offer
 from relay.store.isolation import wrong_keys
 from relay.store.lanes.delivery import Delivery, Ref, Tries
 from relay.store.lanes.position import Position

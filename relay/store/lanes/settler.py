@@ -14,7 +14,7 @@ from relay.store.driver.batcher import Batcher
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.scripts import Script
 from relay.store.isolation import error_of
-from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, encode_detail, shape_word
+from relay.store.lanes.attempts.record import AttemptLimits, AttemptRecord, encode_detail, shape_word
 
 if TYPE_CHECKING:
     from relay.core.delivery.outcome import Attempt, Verdict

@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError
 
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
-from relay.store.lanes.attempt_log import Condition, health_in, whole_condition
+from relay.store.lanes.attempts.log import Condition, health_in, whole_condition
 from relay.store.ledger.ledger import LaneState, Owed, ledger_of
 from relay.store.ledger.reading import fields_of, streams_in
 from relay.store.ledger.whole import of_each, whole_state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.store.state.lines import line_samples, read_lines
+from relay.store.state.linq.lines import line_samples, read_lines
 
 if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig

@@ -10,8 +10,8 @@ from relay.store.driver.client import ask
 from relay.store.driver.streams import order_of
 from relay.store.ledger.ledger import Ledger
 from relay.store.ledger.whole import of_each
-from relay.store.state.gaps import gap_samples
-from relay.store.state.lines import line_samples, read_lines
+from relay.store.state.linq.gaps import gap_samples
+from relay.store.state.linq.lines import line_samples, read_lines
 from relay.store.state.sample import Sample, whole_samples
 from relay.store.state.subscriptions import subscription_samples
 from relay.store.state.sweeps import last_sweep_ms

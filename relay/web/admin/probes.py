@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pydantic_core import to_json
 
 from relay.metrics.process_metrics import CONTENT_TYPE
-from relay.web.fast_connection import FastConnection
-from relay.web.fast_path import FastPath
+from relay.web.fast.connection import FastConnection
+from relay.web.fast.path import FastPath
 from relay.web.responses import Response
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from aiohttp import hdrs, web
 
 from relay.net.http_listener import is_disconnected
 from relay.services.account.tokens import authenticate
-from relay.web.api.authentication import Authentication
-from relay.web.api.idempotency import REPLAYED, Answer, Claim, claimed
+from relay.web.api.guards.authentication import Authentication
+from relay.web.api.guards.idempotency import REPLAYED, Answer, Claim, claimed
+from relay.web.api.guards.rates import Rates
 from relay.web.api.inputs import read_inputs
 from relay.web.api.openapi import REQUEST_ID, document_text
 from relay.web.api.operation import EVENT_STREAM, JSON, JSON_LINES, Call, Versions, shows_version
 from relay.web.api.operations import OPERATIONS
 from relay.web.api.problems import MAX_BODY, ApiProblem, FieldError, http_problem, problem_of, respond
-from relay.web.api.rates import Rates
 from relay.web.api.reference.page import add_reference
 from relay.web.api.schemas.served import add_asyncapi
 from relay.web.api.streams import add_streams
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from relay.services.context import Context
-    from relay.web.api.authentication import Authenticate
+    from relay.web.api.guards.authentication import Authenticate
     from relay.web.api.operation import Operation
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from relay.core.config.mistakes import JSON as JSON_WORDS
-from relay.core.config.mistakes import QUERY, message_of
+from relay.core.config.checks.mistakes import JSON as JSON_WORDS
+from relay.core.config.checks.mistakes import QUERY, message_of
 from relay.web.api.operation import JSON
 from relay.web.api.problems import ApiProblem, FieldError
 

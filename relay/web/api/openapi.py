@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from relay.core.durations import format_duration
-from relay.web.api import idempotency, problems
+from relay.web.api import problems
+from relay.web.api.guards import idempotency
 from relay.web.api.models import DURATION_PATTERN
 from relay.web.api.operation import EVENT_STREAM, JSON, Versions, shows_version
 from relay.web.api.reference.meanings import MEANINGS

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from relay.bootstrap.reconcile import AppliedStep
+    from relay.bootstrap.reconciling.v3 import AppliedStep
     from relay.store.driver.client import Redis
     from tests.sandbox.running import RunningSandbox
     from tests.support import Clock

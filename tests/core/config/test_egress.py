@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.addresses import address_of
 from relay.core.config.egress import Egress
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import ConfigError
+from relay.core.net.addresses import address_of
 from tests.core.writing import subscription_with
 from tests.properties import any_text, quick
 

@@ -10,7 +10,7 @@ import pytest
 from relay.config.file import load_config
 from relay.core.config.egress import Egress
 from relay.core.config.relay_toml import RelayConfig, parse_config
-from tests.core.config.test_mistakes import EMPTY, problems_of
+from tests.core.config.checks.test_mistakes import EMPTY, problems_of
 from tests.core.writing import subscription_with, topic_with
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.store.driver.client import ask
-from relay.store.lanes.attempt_log import health_of, save_last_successes
+from relay.store.lanes.attempts.log import health_of, save_last_successes
 from relay.store.lanes.suspensions import Pause, Suspensions
 from tests.support import KEYS
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from relay.core.config.mistakes import JSON, TOML, Words, message_of
+from relay.core.config.checks.mistakes import JSON, TOML, Words, message_of
 from relay.core.config.relay_toml import RelayConfig
 from relay.web.api.operations import OPERATIONS
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import relay.web.fast_connection
+import relay.web.fast.connection
 from relay.net.front import Requests
-from relay.web.fast_path import FastPath
+from relay.web.fast.path import FastPath
+from relay.web.fast.request_head import parse_head
 from relay.web.ingress import Ingress
-from relay.web.request_head import parse_head
 from relay.web.responses import ACCEPTED
 from tests.chaos.wire import read_message
 from tests.conftest import NOW
@@ -19,8 +19,8 @@ from tests.web.handing_over import handover_to
 from tests.web.wire import connection, request_of
 
 if TYPE_CHECKING:
+    from relay.web.fast.request_head import RequestHead
     from relay.web.ingress import Webhook
-    from relay.web.request_head import RequestHead
     from relay.web.responses import Response
 
 
@@ -62,7 +62,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         found.append(raw)
         return parse_head(raw)
 
-    monkeypatch.setattr(relay.web.fast_connection, "parse_head", parse)
+    monkeypatch.setattr(relay.web.fast.connection, "parse_head", parse)
     return found
 
 

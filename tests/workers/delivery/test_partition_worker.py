@@ -11,7 +11,7 @@ from relay.config.file import ConfigFile
 from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import EventFilter
 from relay.store import wakeups
-from relay.store.lanes.attempt_log import attempts_of
+from relay.store.lanes.attempts.log import attempts_of
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.ready import mark_ready

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from relay.config.file import ConfigFile
 from relay.core.event_filter import EventFilter
-from relay.store.lanes.attempt_log import attempts_of
+from relay.store.lanes.attempts.log import attempts_of
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.position import lane_names
 from relay.store.shadow_marks import shadow_marks

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from relay.core.event_filter import EventFilter
-from relay.store.lanes.attempt_log import attempts_of
+from relay.store.lanes.attempts.log import attempts_of
 from relay.store.lanes.dead_letters import DeadLetter, DeadLetters
 from tests.schemas.samples import samples
 from tests.support import eventually

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relay.core.config.contradictions import exclusive_topic
+from relay.core.config.checks.contradictions import exclusive_topic
 from relay.core.config.pairs.shadows import FILTERS, is_shadow
 from relay.core.errors import Conflict, Hint, Invalid, Problem, TooMany
 from relay.store.lanes.position import lane_names

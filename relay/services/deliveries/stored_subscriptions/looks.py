@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, NotFound
-from relay.core.masked_url import masked_url
+from relay.core.net.masked_url import masked_url
 from relay.services.deliveries.stored_subscriptions.tables import NAMED
 
 if TYPE_CHECKING:

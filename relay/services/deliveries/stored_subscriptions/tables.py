@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import to_json
 
-from relay.config.secret_lookup import check_value
+from relay.config.secrets.lookup import check_value
 from relay.core.config.pairs.shadows import row_of
 from relay.core.config.relay_toml import Subscription
 from relay.core.config.stored_rows import check_rows

@@ -10,8 +10,8 @@ from redis.exceptions import ResponseError
 
 from relay.store import keys
 from relay.store.driver.streams import SKEW_MS, pages
-from relay.store.lanes.attempt_log import FoundAttempt
-from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt, condition_on, is_of
+from relay.store.lanes.attempts.log import FoundAttempt
+from relay.store.lanes.attempts.record import AttemptRecord, UnreadableAttempt, condition_on, is_of
 from relay.store.lanes.delivery import Ref
 from relay.store.lanes.many.event_states import event_states
 from relay.store.topics.stream_search import NEWEST, SMALL, Condition, Found, Kind, Step, step, steps

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from relay.services.topics.history.scan import Budget
     from relay.services.topics.history.view import EventView, Place
     from relay.store.driver.client import Redis
-    from relay.store.lanes.attempt_log import FoundAttempt
+    from relay.store.lanes.attempts.log import FoundAttempt
 
 
 class PushState(StrEnum):

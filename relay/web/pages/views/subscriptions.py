@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
-from relay.core.masked_url import masked_url
+from relay.core.net.masked_url import masked_url
 from relay.services.deliveries import attempts, shadow_report, stored_subscriptions, subscriptions
 from relay.services.operators.overview import latency_of
 from relay.web.pages.charts import drawing
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
     from relay.services.deliveries.stored_subscriptions import StoredState
     from relay.services.deliveries.subscriptions import SubscriptionState
-    from relay.store.lanes.attempt_log import FoundAttempt
+    from relay.store.lanes.attempts.log import FoundAttempt
     from relay.web.pages.shell.page import Page
 
 OVERLAPS = {"0s": "at once", "1h": "in an hour", "24h": "in a day", "168h": "in a week"}

@@ -8,13 +8,13 @@ from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
 from relay.core.delivery.outcome import Outcome
 from relay.services.deliveries import attempts
-from relay.store.lanes.attempt_record import ShapeWord
+from relay.store.lanes.attempts.record import ShapeWord
 from relay.web.api.filters import AttemptCriteria
 from relay.web.api.models import Moment, Output, Page, Paging, moment, optional_moment
 from relay.web.api.operation import Call, Tag, operation
 
 if TYPE_CHECKING:
-    from relay.store.lanes.attempt_log import FoundAttempt
+    from relay.store.lanes.attempts.log import FoundAttempt
 
 TAG = Tag("attempts", "What was sent to push subscriptions, and what they answered.")
 

@@ -1,0 +1,1 @@
+"""Reconciling subscriptions at Linq's APIs."""

@@ -1,0 +1,1 @@
+"""Secrets that variables and relay.toml refer to."""

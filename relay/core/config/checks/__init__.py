@@ -1,0 +1,1 @@
+"""Mistakes in relay.toml, and where they are."""

@@ -1,0 +1,1 @@
+"""Reading the inbox, and handing its events over."""

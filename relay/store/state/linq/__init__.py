@@ -1,0 +1,1 @@
+"""The state of lines, gaps and backfills."""

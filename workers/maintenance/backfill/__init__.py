@@ -1,0 +1,1 @@
+"""Backfills after an outage."""
