@@ -212,6 +212,8 @@ class Ledger:
         return LaneState(ledger_of(name, lane.fields, routed, lane.retrying, lane.dead, owed), tuple(owed))
 
     async def _counted(self, part: Owed) -> Owed:
+        if not part.position:
+            return part
         return part._replace(unread=await count_between(self._redis, part.stream, part.position, part.end))
 
     async def _faulty(self, name: str, streams: Sequence[StreamReply]) -> LaneLedger:

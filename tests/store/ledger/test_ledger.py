@@ -68,3 +68,13 @@ async def test_lag_is_counted_if_redis_does_not_know_it(redis: Redis) -> None:
     [row] = await Ledger(redis).lanes()
     assert row.waiting == 3
     assert not row.balances  # routed was never counted for these
+
+
+async def test_lane_whose_group_was_deleted_is_read(redis: Redis) -> None:
+    lane = Lane(redis, "bot", "messages")
+    await lane.ensure()
+    await redis.xadd("relay:topic:messages", {"id": "1", "body": "b"})
+    await redis.xgroup_destroy("relay:topic:messages", lane.group)
+    await redis.hset(KEYS.lane("bot"), "delivered", "3")  # so that it does not balance, and is counted
+    [row] = await Ledger(redis).lanes()
+    assert (row.waiting, row.balances) == (0, False)
