@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from relay.store.keys import Keyspace
     from workers.runtime.queues import Queue
 
+_QUEUE_CLEANUP = 15.0  # seconds: a queue ends two tasks in the background, each within five
+
 log = structlog.get_logger()
 
 
@@ -184,7 +186,8 @@ async def running_arq(pool: ArqRedis, parts: WorkerParts, workers: list[Worker] 
     try:
         yield
     finally:
-        await asyncio.gather(*map(end_task, queues))  # a TaskGroup would cancel each of them only once
+        # A TaskGroup would cancel each of them only once.
+        await asyncio.gather(*(end_task(queue, _QUEUE_CLEANUP) for queue in queues))
         await _end_jobs([*(task for worker in workers for task in _jobs_of(worker)), *without_arq], parts.timings.stop)
         for pool_of_shard, _ in pools[1:]:
             await pool_of_shard.aclose(close_connection_pool=True)
@@ -207,8 +210,10 @@ async def _run_queue(
         workers.append(worker)
         parts.readiness.polled(queue.name)
         try:
-            async with in_background(listen(parts.redis, worker)):
-                await worker.main()
+            async with in_background(worker.main()) as polling, in_background(listen(parts.redis, worker)) as listening:
+                done, _ = await asyncio.wait({polling, listening}, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
         except OutOfMemoryError:
             parts.readiness.without_arq(queue.name)
             await run_until_there_is_memory(parts, queue.without_arq, without_arq)

@@ -27,24 +27,29 @@ _AFTER_ERROR = 1.0  # seconds; the poll still finds every job
 
 
 async def listen(redis: Redis, worker: Worker) -> None:
-    """Start the jobs of the worker's queue that are woken, or whose time has come, until cancelled."""
+    """Start the jobs of the worker's queue that are woken, or whose time has come, until cancelled.
+
+    It raises what `start_jobs` raises: the worker may have counted a job that it has not started.
+    """
     key, isolation = redis.key.woken(worker.queue_name), Isolation(redis)
 
-    async def start_next() -> bool | None:
-        return await isolation.contain("wakeups", key, _start_next(redis, worker), {key: "zset"})
+    async def find_next() -> list[bytes] | None:
+        return await isolation.contain("wakeups", key, _next(redis, worker.queue_name), {key: "zset"})
 
     while True:
-        if not await retry_until_redis_answers("waiting for wake-ups", start_next):
+        found = await retry_until_redis_answers("waiting for wake-ups", find_next)
+        if found is None:
             await asyncio.sleep(_AFTER_ERROR)
+        elif found:
+            await worker.start_jobs(found)
 
 
-async def _start_next(redis: Redis, worker: Worker) -> bool:
+async def _next(redis: Redis, queue: str) -> list[bytes]:
+    """Wait a while for the next job of `queue`; return its id, or nothing."""
     now_ms = round(time.time() * 1000)
-    deferred = await wakeups.next_deferred(redis, worker.queue_name, now_ms)
+    deferred = await wakeups.next_deferred(redis, queue, now_ms)
     wait = _LONGEST if deferred is None else min(max((deferred[1] - now_ms) / 1000, _SHORTEST), _LONGEST)
-    job = await wakeups.take_woken(redis, worker.queue_name, wait)
+    job = await wakeups.take_woken(redis, queue, wait)
     if job is None and deferred is not None and wait < _LONGEST:
         job, _ = deferred
-    if job is not None:
-        await worker.start_jobs([job.encode()])
-    return True
+    return [] if job is None else [job.encode()]
