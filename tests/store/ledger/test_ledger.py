@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome, RetryAt
 from relay.store import wakeups
+from relay.store.driver.client import ask
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.inbox import Inbox, Move, Permit, compile_feeds, parts_of
 from relay.store.lanes.dead_letters import DeadLetters
@@ -75,6 +76,6 @@ async def test_lane_whose_group_was_deleted_is_read(redis: Redis) -> None:
     await lane.ensure()
     await redis.xadd("relay:topic:messages", {"id": "1", "body": "b"})
     await redis.xgroup_destroy("relay:topic:messages", lane.group)
-    await redis.hset(KEYS.lane("bot"), "delivered", "3")  # so that it does not balance, and is counted
+    await ask(redis.hset(KEYS.lane("bot"), "delivered", "3"))  # so that it does not balance, and is counted
     [row] = await Ledger(redis).lanes()
     assert (row.waiting, row.balances) == (0, False)
