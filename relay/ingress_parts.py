@@ -70,7 +70,7 @@ def _acceptor(
     settings: Settings, redis: Redis, clock: Callable[[], float], timings: Timings
 ) -> Acceptor | ShardedAcceptor:
     """Return the acceptor; with several shards, that of all."""
-    shards = (redis, *redis.others)
+    shards = redis.shards
     room = Room.beside(settings.relay_max_connections).share(len(shards))
     acceptors = [
         Acceptor(shard, settings.relay_dedupe_window, clock, settings.relay_replicas, timings, room) for shard in shards

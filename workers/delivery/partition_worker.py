@@ -115,8 +115,11 @@ class PartitionWorker:
     async def _drain_shard(
         self, shard: Shard, partition: int, lease: Lease, stop: asyncio.Event, course: Course
     ) -> None:
-        redis, job_id = shard.redis, wakeups.deliver(shard.redis.key, partition).job_id
-        async with LaneReads(redis, job_id, lease.token) as reads, Settler(redis, job_id, lease.token) as settler:
+        redis, wakeup = shard.redis, wakeups.deliver(shard.redis.key, partition)
+        async with (
+            LaneReads(redis, wakeup.job_id, lease.token) as reads,
+            Settler(redis, wakeup.job_id, lease.token) as settler,
+        ):
             session = Session(
                 redis,
                 self.sender,
@@ -142,7 +145,7 @@ class PartitionWorker:
                 self.draining.remove(lanes)
             if self.others and course.is_over and not stop.is_set():
                 with suppress(*REDIS_ERRORS):  # then it finds nothing to do
-                    await wakeups.withdraw(redis, wakeups.deliver(redis.key, partition))
+                    await wakeups.withdraw(redis, wakeup)
 
     def follow_rules(self) -> None:
         """Begin no further delivery by rules that are no longer in force."""

@@ -37,7 +37,7 @@ class LaneSettling:
         self._lane = lane
         self._access = access
         self._subscription = subscription
-        self._parts = 1 + len(session.home.others)  # lanes on as many shards, which share the bounds of sizes
+        self._parts = len(session.home.shards)  # lanes on as many shards, which share the bounds of sizes
         self._limits = AttemptLimits.from_size(subscription.attempts.size // self._parts, keeps_answers=keeps_answers)
         self._logs_successes = logs_successes()
         self._log_attempt = partial(log_attempt, subscription, session.now_ms)

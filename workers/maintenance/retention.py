@@ -59,7 +59,7 @@ class Retention:
         self._gap_window = gap_window
         self._forgot_at = 0
         self._redis, self._home = redis, home or redis
-        self._parts = 1 + len(self._home.others)  # which share the bounds of sizes
+        self._parts = len(self._home.shards)  # which share the bounds of sizes
         self._key = redis.key
         self._rules = rules
         self._clock = clock

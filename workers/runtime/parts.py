@@ -98,7 +98,7 @@ async def worker_parts(
             ConnectionPools(timings.keep_alive, on_certificate=metrics.certificate) as connections,
             RightsWatch(redis, timings.rights_check) as rights,
         ):
-            shards = tuple(Shard(shard, {}) for shard in (redis, *redis.others))
+            shards = tuple(Shard(shard, {}) for shard in redis.shards)
             partition_worker = PartitionWorker(
                 redis,
                 rules,

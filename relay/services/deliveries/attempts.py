@@ -74,7 +74,7 @@ async def latest(
     principal.require(Scope.READ)
     found: list[FoundAttempt] = []
     for lane in await lanes_of(context, principal, subscription):
-        for shard in Shards.from_home(context.redis).all:
+        for shard in context.redis.shards:
             most = len(found) + limit
             async with aclosing(attempts_of(shard, lane, which)) as newest_first:
                 async for attempt in newest_first:

@@ -132,7 +132,7 @@ async def in_full(context: Context, principal: Principal, letters: Sequence[Dead
             event_ids={letter.record.id for letter in of_lane},
             since_ms=max(min(letter.record.at for letter in of_lane) - SKEW_MS, 0),
         )
-        for shard in Shards.from_home(context.redis).all:  # an event is on one
+        for shard in context.redis.shards:  # an event is on one
             async for found in attempts_of(shard, name, which):
                 attempts.setdefault((name, found.attempt.event_id, found.attempt.topic), []).insert(0, found)
     return [

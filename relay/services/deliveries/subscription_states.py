@@ -15,7 +15,6 @@ from relay.store.lanes.suspensions import Suspensions
 from relay.store.ledger.glance import Glance, glance_at
 from relay.store.ledger.ledger import LaneLedger, LaneState, Ledger
 from relay.store.ledger.whole import of_each
-from relay.store.sharding.shards import Shards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +107,7 @@ async def states_of(
     is_exact: bool,  # noqa: FBT001  private
 ) -> list[SubscriptionState]:
     """Return the state of what the rules have (`known`), and of what Redis has."""
-    redis, shards = context.redis, Shards.from_home(context.redis).all
+    redis, shards = context.redis, context.redis.shards
     suspensions = Suspensions(redis)
     pauses, breakers = await suspensions.pauses(), await suspensions.open_breakers()
     glances = await (_counted(redis, lanes) if is_exact else glance_at(redis, lanes))

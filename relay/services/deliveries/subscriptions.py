@@ -17,7 +17,6 @@ from relay.store.driver.merged_streams import Place
 from relay.store.lanes.position import drop_lane, lane_names
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.ledger.ledger import Ledger
-from relay.store.sharding.shards import Shards
 from relay.store.stored_subscriptions.hash import StoredSubscriptions
 from relay.store.topics.history import BEGINNING
 
@@ -148,9 +147,7 @@ async def drop(
             hint=Hint("--yes deletes them too", "even_with_events=true drops them too"),
         )
     await context.record(principal, "subscriptions drop", name, owed, why)
-    for shard in reversed(
-        Shards.from_home(context.redis).all
-    ):  # the first has its name: what is interrupted can be repeated
+    for shard in reversed(context.redis.shards):  # the first has its name: what is interrupted can be repeated
         await drop_lane(shard, name)
     if stored is not None:  # its name was kept for its team
         await StoredSubscriptions(context.redis).forget(name, stored.version)

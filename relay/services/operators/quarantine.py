@@ -86,7 +86,7 @@ async def get(context: Context, principal: Principal, entry: str) -> Quarantined
         NotFound: there is none with that id.
     """
     principal.require_operator()
-    for shard in Shards.from_home(context.redis).all:
+    for shard in context.redis.shards:
         if body := await Quarantine(shard).get(entry):
             return body
     raise NotFound(f'no quarantined webhook "{entry}"; it may have been retried or dropped')
@@ -141,7 +141,7 @@ async def drop(context: Context, principal: Principal, which: EventFilter, why: 
 
 async def _every(context: Context, which: EventFilter) -> AsyncIterator[tuple[Redis, QuarantinedBody]]:
     """Yield the bodies that match, each with its shard."""
-    for shard in Shards.from_home(context.redis).all:
+    for shard in context.redis.shards:
         async for body in Quarantine(shard).all():
             if which.matches(body.as_candidate()):
                 yield shard, body

@@ -15,7 +15,6 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Hint, NotFound
 from relay.services.access import group_visibility, topics_of
 from relay.store.lanes.topic_drop import DroppedTopic, drop_topic
-from relay.store.sharding.shards import Shards
 from relay.store.topics.pull.dead_letters import groups_with_letters
 from relay.store.topics.registry import UnknownTopic, ghost_streams, nearest_topic
 from relay.store.topics.topics import REMOVED, GroupState, counted_state, estimated_state, read_topics, whole_topic
@@ -119,7 +118,7 @@ async def droppable(context: Context, principal: Principal, name: str, *, even_u
         readers = ", ".join(f"{group.name} {group.lag} unread and {group.pending} pending" for group in behind)
         raise Conflict(f"{name} has events that are not handled yet ({readers})", hint=force)
     letters: Counter[GroupName] = Counter()
-    for shard in Shards.from_home(context.redis).all:
+    for shard in context.redis.shards:
         letters.update(await _letters(shard, name))
     if letters and not even_unread:
         dead = ", ".join(f"{group.group} {number}" for group, number in letters.items())
@@ -139,9 +138,7 @@ async def drop(
     await context.record(principal, "topics drop", name, topic.events, why)
     events = 0
     undelivered: Counter[str] = Counter()
-    for shard in reversed(
-        Shards.from_home(context.redis).all
-    ):  # the first has its name: what is interrupted can be repeated
+    for shard in reversed(context.redis.shards):  # the first has its name: what is interrupted can be repeated
         dropped = await drop_topic(shard, name, list(await _letters(shard, name)))
         events += dropped.events
         undelivered.update(dropped.undelivered)
@@ -177,7 +174,7 @@ async def read_states(
 async def _stored(redis: Redis, names: Sequence[str], rules: Container[str], *, is_exact: bool) -> list[StoredState]:
     """Return the states of topics, each the sum of its parts on all shards."""
     parts = []
-    for shard in Shards.from_home(redis).all:
+    for shard in redis.shards:
         readings = await read_topics(shard, names)
         parts.append(
             [await counted_state(shard, each, rules) if is_exact else estimated_state(each, rules) for each in readings]

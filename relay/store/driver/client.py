@@ -47,6 +47,11 @@ class Redis(AnyRedis):
     others: tuple[Redis, ...] = ()
     """The clients of the other shards, of the client of the first one (`sharding.shards`)."""
 
+    @property
+    def shards(self) -> tuple[Redis, ...]:
+        """The clients of all shards, of the client of the first one, by number."""
+        return (self, *self.others)
+
 
 def open_redis(url: str, timeout: float, key_prefix: str = DEFAULT_PREFIX) -> Redis:
     """Return a client of the Redis at `url`, whose round trips fail after `timeout` seconds; connects on first use.

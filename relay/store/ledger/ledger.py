@@ -140,9 +140,7 @@ class Ledger:
         """`is_part` reads the first shard alone."""
         self._redis = redis
         self._key = redis.key
-        self._parts = (
-            () if is_part or not redis.others else [Ledger(each, is_part=True) for each in (redis, *redis.others)]
-        )
+        self._parts = () if is_part or not redis.others else [Ledger(each, is_part=True) for each in redis.shards]
 
     async def totals(self) -> Totals:
         """Return the totals over all webhooks."""

@@ -20,7 +20,7 @@ Part = TypeVar("Part")
 
 async def of_each(redis: Redis, read: Callable[[Redis], Awaitable[Part]]) -> list[Part]:
     """Return what `read` finds on each shard of the relay whose first one is `redis`."""
-    return await asyncio.gather(*map(read, (redis, *redis.others)))
+    return await asyncio.gather(*map(read, redis.shards))
 
 
 def whole_totals(parts: Sequence[Totals]) -> Totals:

@@ -106,7 +106,7 @@ async def check_access(redis: Redis) -> None:
     Raises:
         SettingsError: they are not sufficient; the message has the command that grants them.
     """
-    for shard in (redis, *redis.others):
+    for shard in redis.shards:
         with suppress(*REDIS_ERRORS):
             await _check(shard, redis)
 

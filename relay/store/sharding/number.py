@@ -34,7 +34,7 @@ async def require_number_of_shards(home: Redis) -> None:
     Raises:
         SettingsError: it has another number.
     """
-    given = 1 + len(home.others)
+    given = len(home.shards)
     stored = (await _number(home, [home.key.shards, home.key.counts], [given])).decode()
     if stored != str(given):
         why = f"it is {given}, but the relay has {stored}: set {stored}; to change the number, see relay shards"

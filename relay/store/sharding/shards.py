@@ -38,7 +38,7 @@ class Shards:
     @classmethod
     def from_home(cls, home: Redis) -> Shards:
         """Return the shards of the relay whose first one has this client."""
-        return cls((home, *home.others))
+        return cls(home.shards)
 
     @property
     def home(self) -> Redis:
