@@ -39,7 +39,7 @@ _ADDED = 100  # lines in one script, which blocks Redis for about 0.5 ms
 _KEYS_AT_ONCE = 900  # keys of an MGET: a hundred lines, some 60 kB
 _ANY = "event"
 _KINDS = (_ANY, "inbound", "outbound")
-MAX_HEARD = 30_000
+MAX_KNOWN_LINES = 30_000
 """Times of last events, up to three of a line, after which a new line is counted only if Linq lists it."""
 
 _add = Script(__package__, "add_activity")
@@ -52,7 +52,7 @@ _Counts = Counter[tuple[str, int]]
 """Number of events by line and hour."""
 
 
-class Heard(NamedTuple):
+class EventTimes(NamedTuple):
     """The last events of a line, Unix milliseconds; None without any."""
 
     event_ms: int | None = None
@@ -83,7 +83,7 @@ class ActivityCounter:
         self._clock = clock
         self._isolation = Isolation(redis)
         self._counts: _Counts = Counter()
-        self._heard: dict[str, int] = {}  # by line and kind
+        self._times: dict[str, int] = {}  # by line and kind
         self._due = 0.0
         self._admitted: set[str] = set()  # lines that are counted
 
@@ -93,9 +93,9 @@ class ActivityCounter:
         for (line, direction), count in tally.counts.items():
             if line is not None:
                 self._counts[line, hour] += count
-                self._heard[f"{line}:{_ANY}"] = tally.at_ms
+                self._times[f"{line}:{_ANY}"] = tally.at_ms
                 if direction is not None:
-                    self._heard[f"{line}:{direction}"] = tally.at_ms
+                    self._times[f"{line}:{direction}"] = tally.at_ms
 
     @property
     def is_due(self) -> bool:
@@ -107,19 +107,19 @@ class ActivityCounter:
         if not (self.is_due or (at_once and self._counts)):
             return
         self._due = self._clock() + _INTERVAL
-        counts, heard = self._counts, self._heard
-        self._counts, self._heard = Counter(), {}  # for what is counted meanwhile
+        counts, times = self._counts, self._times
+        self._counts, self._times = Counter(), {}  # for what is counted meanwhile
         try:
-            await self._drop_excess(counts, heard)
+            await self._drop_excess(counts, times)
             for page in pages(list(counts.items()), _ADDED):
-                await self._add(page, heard)
+                await self._add(page, times)
                 for added, _ in page:  # what follows may fail, and this must not be added twice
                     del counts[added]
         except REDIS_ERRORS:
             self._counts = counts + self._counts
-            self._heard = heard | self._heard
+            self._times = times | self._times
 
-    async def _add(self, page: Sequence[tuple[tuple[str, int], int]], heard: dict[str, int]) -> None:
+    async def _add(self, page: Sequence[tuple[tuple[str, int], int]], times: dict[str, int]) -> None:
         key = LineKeys(self._redis)
         weeks = [key.week(line, hour // HOURS) for (line, hour), _ in page]
         arguments: list[str | int] = [_LIFETIME, len(page)]
@@ -127,10 +127,12 @@ class ActivityCounter:
             arguments += (hour % HOURS, count)
         for line in dict.fromkeys(line for (line, _), _ in page):
             for name in (f"{line}:{kind}" for kind in _KINDS):
-                if name in heard:
-                    arguments += (name, heard[name])
-        types = dict.fromkeys(weeks, "string") | {key.heard: "hash"}
-        await self._isolation.contain("lines", key.heard, _add(self._redis, [key.heard, *weeks], arguments), types)
+                if name in times:
+                    arguments += (name, times[name])
+        types = dict.fromkeys(weeks, "string") | {key.event_times: "hash"}
+        await self._isolation.contain(
+            "lines", key.event_times, _add(self._redis, [key.event_times, *weeks], arguments), types
+        )
 
     async def _drop_excess(self, counts: _Counts, times: dict[str, int]) -> None:
         """Drop the counts of new lines that Linq does not list, once many lines are known: a payload can name any."""
@@ -138,14 +140,14 @@ class ActivityCounter:
         if not new:
             return
         try:
-            known = await checking_types(ask(self._redis.hlen(key.heard)))
+            known = await checking_types(ask(self._redis.hlen(key.event_times)))
             names = sorted(new)
-            heard = await checking_types(ask(self._redis.hmget(key.heard, [f"{line}:{_ANY}" for line in names])))
+            before = await checking_types(ask(self._redis.hmget(key.event_times, [f"{line}:{_ANY}" for line in names])))
             listed = await checking_types(ask(self._redis.hmget(key.facts, [f"{line}:listed" for line in names])))
         except WrongType:  # it is told when the counts are added
             return
-        for line, was_heard, is_listed in zip(names, heard, listed, strict=True):
-            if was_heard or is_listed or known < MAX_HEARD:
+        for line, was_known, is_listed in zip(names, before, listed, strict=True):
+            if was_known or is_listed or known < MAX_KNOWN_LINES:
                 known += 1
                 self._admitted.add(line)
             else:
@@ -170,21 +172,21 @@ async def read_activity(redis: Redis, lines: Collection[str], now_ms: float) -> 
     return {line: Activity(of_line) for line, of_line in found.items()}
 
 
-async def read_heard(redis: Redis) -> dict[str, Heard]:
+async def read_event_times(redis: Redis) -> dict[str, EventTimes]:
     """Return the last events of every line that had one."""
-    rows: dict[bytes, bytes] = await ask(redis.hgetall(LineKeys(redis).heard))
+    rows: dict[bytes, bytes] = await ask(redis.hgetall(LineKeys(redis).event_times))
     found: dict[str, dict[str, Any]] = {}
     for name, value in rows.items():
         line, _, kind = name.decode().rpartition(":")
         found.setdefault(line, {})[f"{kind}_ms"] = int(value)
-    return {line: Heard(**times) for line, times in found.items()}
+    return {line: EventTimes(**times) for line, times in found.items()}
 
 
 async def forget_lines(redis: Redis, lines: Collection[str]) -> None:
-    """Forget when lines were last heard; their hours expire."""
+    """Forget the last events of lines; their hours expire."""
     if lines:
         kinds = [f"{line}:{kind}" for line in lines for kind in _KINDS]
-        await ask(redis.hdel(LineKeys(redis).heard, *kinds))
+        await ask(redis.hdel(LineKeys(redis).event_times, *kinds))
 
 
 def _week(value: bytes) -> Sequence[int]:

@@ -1,5 +1,5 @@
 #!lua
--- Adds the events of lines to their hours, and sets when they were last heard.
+-- Adds the events of lines to their hours, and sets the times of their last events.
 -- KEYS: hash of the last events, then the week of each count
 -- ARGV: lifetime of a week (s), number of counts, then for each its hour of the week and its events; names and times of last events
 -- A key of a wrong type costs only what it would have got: its error is returned after the other writes.

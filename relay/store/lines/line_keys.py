@@ -13,7 +13,7 @@ class LineKeys:
 
     def __init__(self, redis: Redis) -> None:
         self.facts = redis.key.lines
-        self.heard = f"{self.facts}:heard"
+        self.event_times = f"{self.facts}:event_times"
         self.opted_out_lines = f"{self.facts}:opt_outs"
 
     def week(self, line: str, week: int) -> str:

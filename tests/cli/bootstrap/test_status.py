@@ -49,7 +49,7 @@ async def test_status_shows_each_line_and_its_problems(sandbox: RunningSandbox, 
     await main_here("bootstrap", "apply")
     await redis.hset(KEYS.last_seen, LINES[0], "1789377302000 1")  # type: ignore[misc]
     said = await main_here("bootstrap", "status")
-    assert said.code == 1  # the line was heard of in September
+    assert said.code == 1  # the line had its last event in September
     for text in (*LINES, "silent for", "never", "generation 1", "1 silent"):
         assert text in said.out
     sandbox.sandbox.state.subscriptions.popitem()

@@ -16,7 +16,7 @@ from relay.linq.payloads.line_changes import LineChange
 from relay.store.account_events import AccountEvents
 from relay.store.driver.client import ask
 from relay.store.lines import activity, linq_facts
-from relay.store.lines.activity import ActivityCounter, Heard, Tally, read_activity, read_heard
+from relay.store.lines.activity import ActivityCounter, EventTimes, Tally, read_activity, read_event_times
 from relay.store.lines.line_keys import LineKeys
 from relay.store.lines.linq_facts import read_facts, record_changes, record_list
 from relay.store.lines.rhythm import HOUR_MS, HOURS
@@ -53,11 +53,11 @@ async def test_events_are_counted_by_line_hour_and_direction(redis: Redis, rules
     others = [webhook_of("call.ringing", OTHER_LINE), lineless]
     before = time.time()
     await route(redis, rules, *outbound, *others)
-    heard = await eventually(lambda: read_heard(redis))
-    assert heard.keys() == {LINE, OTHER_LINE}
-    assert heard[OTHER_LINE] == Heard(heard[OTHER_LINE].event_ms)
-    assert heard[LINE].inbound_ms is None
-    assert heard[LINE].outbound_ms == heard[LINE].event_ms >= before * 1000 - 1000
+    times = await eventually(lambda: read_event_times(redis))
+    assert times.keys() == {LINE, OTHER_LINE}
+    assert times[OTHER_LINE] == EventTimes(times[OTHER_LINE].event_ms)
+    assert times[LINE].inbound_ms is None
+    assert times[LINE].outbound_ms == times[LINE].event_ms >= before * 1000 - 1000
     found = await read_activity(redis, [LINE, OTHER_LINE, "+16465550199"], time.time() * 1000)
     hours = {int(before * 1000) // HOUR_MS, int(time.time() * 1000) // HOUR_MS}
     assert [sum(found[line].count(hour) for hour in hours) for line in found] == [200, 1, 0]
@@ -67,13 +67,13 @@ async def test_events_are_counted_by_line_hour_and_direction(redis: Redis, rules
 
 
 async def test_overwritten_activity_stops_no_event(redis: Redis, rules: ConfigFile) -> None:
-    await ask(redis.set(LineKeys(redis).heard, "x"))
+    await ask(redis.set(LineKeys(redis).event_times, "x"))
     await ask(redis.set(LineKeys(redis).facts, "x"))
     with capture_logs() as logs:
         await route(redis, rules, webhook_of(), change("phone_number.released"), webhook_of())
     assert len(await topic(redis, "messages")) == 2
     suspended = [line["error"] for line in logs if line["event"] == "lines.suspended"]
-    assert f"{LineKeys(redis).heard} is a string, not a hash" in suspended
+    assert f"{LineKeys(redis).event_times} is a string, not a hash" in suspended
 
 
 async def test_overwritten_week_costs_only_what_it_would_have_got(redis: Redis) -> None:
@@ -86,7 +86,7 @@ async def test_overwritten_week_costs_only_what_it_would_have_got(redis: Redis) 
         counter.add(Tally(now_ms, Counter({(name, "inbound"): 2 for name in names})))
         await counter.write()
     assert [line["error"] for line in logs] == [f"{broken} is a hash, not a string"]
-    assert await read_heard(redis) == dict.fromkeys(names, Heard(now_ms, now_ms))
+    assert await read_event_times(redis) == dict.fromkeys(names, EventTimes(now_ms, now_ms))
     found = await read_activity(redis, names[1:], now_ms)
     assert {each.count(now_ms // HOUR_MS) for each in found.values()} == {2}
 
@@ -110,7 +110,7 @@ async def test_what_was_added_before_an_error_is_not_added_again(redis: Redis, m
         await counter.write(at_once=True)
     found = await read_activity(redis, names, now_ms)
     assert {each.count(now_ms // HOUR_MS) for each in found.values()} == {1}
-    assert (await read_heard(redis)).keys() == set(names)
+    assert (await read_event_times(redis)).keys() == set(names)
 
 
 async def test_what_events_tell_is_recorded_and_logged(redis: Redis, rules: ConfigFile) -> None:
@@ -186,10 +186,10 @@ async def test_lines_that_only_events_name_are_bounded(
 async def test_lines_that_only_payloads_name_are_bounded(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activity, "MAX_HEARD", 3)
+    monkeypatch.setattr(activity, "MAX_KNOWN_LINES", 3)
     await record_list(redis, [ListedLine(LINE)], 1_000)
     await route(redis, rules, *(change("phone_number.assigned", f"+1646555020{number}") for number in range(9)))
     await route(redis, rules, change("phone_number.assigned"))
-    heard = await read_heard(redis)
-    assert LINE in heard
-    assert len(heard) == 4
+    times = await read_event_times(redis)
+    assert LINE in times
+    assert len(times) == 4

@@ -18,7 +18,7 @@ from relay.store.inbox.chat_lines import ChatLines, Sighting
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
 from relay.store.keyring.line_accounts import LineAccounts
-from relay.store.lines.activity import read_heard
+from relay.store.lines.activity import read_event_times
 from relay.store.lines.line_keys import LineKeys
 from relay.store.lines.linq_facts import read_facts, record_list
 from relay.store.lines.opt_outs import list_opt_outs
@@ -128,7 +128,7 @@ async def test_nothing_that_is_kept_of_a_line_counts_it(redis: Redis, rules: Con
     forged = [message(None, "1"), of(None, "2", "phone_number.status_updated", **change)]
     await route(redis, rules, *forged)
     assert await list_opt_outs(redis, LINE, 10) == []
-    assert await read_heard(redis) == {}
+    assert await read_event_times(redis) == {}
     assert await read_facts(redis) == {}
     index, now_ms = MessageIndex(redis), round(time.time() * 1000)
     await index.read(now_ms, now_ms)

@@ -1,8 +1,8 @@
-"""The lines as the relay knows them: what it heard, what Linq tells, and what is wrong with one.
+"""The lines as the relay knows them: what came from each, what Linq tells, and what is wrong with one.
 
 A line is watched, so that its silence means something, if it has a secret of ours or is listed by Linq; with
-`[linq.v2]`, whose one subscription spans all lines, also if it was heard. A line that Linq took from the account is not
-silent but released.
+`[linq.v2]`, whose one subscription spans all lines, also if it had events. A line that Linq took from the account is
+not silent but released.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from relay.metrics import declared
 from relay.store.driver.client import ask
 from relay.store.keyring.last_seen import LastEvent, last_events
 from relay.store.keyring.record import UnusableRecord, parse_record
-from relay.store.lines.activity import Heard, read_activity, read_heard
+from relay.store.lines.activity import EventTimes, read_activity, read_event_times
 from relay.store.lines.linq_facts import LinqFacts, read_facts
 from relay.store.lines.opt_outs import count_opt_outs, lines_with_opt_outs
 from relay.store.lines.rhythm import Activity, events_of_a_day
@@ -33,7 +33,7 @@ _DEFAULT_SILENCE = 86_400.0
 _FORGOTTEN_MS = 90 * _DAY_MS  # after its last event, a line without a secret that Linq does not list
 
 _NO_FACTS = LinqFacts()
-_NOT_HEARD = Heard()
+_NO_EVENTS = EventTimes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class WatchedLine:
     line: str
     last: LastEvent | None = None
     """Its last event; None if it had none."""
-    heard: Heard = _NOT_HEARD
+    event_times: EventTimes = _NO_EVENTS
     facts: LinqFacts = _NO_FACTS
     account: str | None = None
     """Its account of `[[linq.accounts]]`."""
@@ -64,10 +64,10 @@ class WatchedLine:
 
 async def read_lines(redis: Redis, config: RelayConfig | None, now_ms: float) -> list[WatchedLine]:
     """Return every line that has a secret, had an event or is listed by Linq, by number; then `account` and `v2`."""
-    events, heard, facts = await last_events(redis), await read_heard(redis), await read_facts(redis)
+    events, times, facts = await last_events(redis), await read_event_times(redis), await read_facts(redis)
     registered, last = await _registered(redis), {_line_of(owner): event for owner, event in events.items()}
     accounts = {_line_of(owner): name for owner in (*events, *registered) if (name := owner.rpartition("/")[0])}
-    known = {line for line in heard if line in last or line in facts or _is_recent(heard[line], now_ms)}
+    known = {line for line in times if line in last or line in facts or _is_recent(times[line], now_ms)}
     opted_out = await lines_with_opt_outs(redis) if config and config.linq.opt_outs else []
     owners = {*opted_out, *last, *facts, *known, *(line for line in map(_line_of, registered) if is_line(line))}
     unread = [line for line in owners - last.keys() if is_line(line)]
@@ -78,8 +78,8 @@ async def read_lines(redis: Redis, config: RelayConfig | None, now_ms: float) ->
     return [
         found.line(
             owner,
-            _newest(last.get(owner), heard.get(owner), activity.get(owner)),
-            heard.get(owner, _NOT_HEARD),
+            _newest(last.get(owner), times.get(owner), activity.get(owner)),
+            times.get(owner, _NO_EVENTS),
             facts.get(owner, _NO_FACTS),
             counts.get(owner),
         )
@@ -95,11 +95,11 @@ def line_samples(lines: Collection[WatchedLine]) -> Iterator[Sample]:
             yield Sample(declared.LINE_LAST_EVENT, each.last.at_ms / 1000, labels)
             if each.is_watched:
                 yield Sample(declared.LINE_SILENT, each.is_silent, labels)
-        if each.heard.inbound_ms is not None:
-            yield Sample(declared.LINE_LAST_INBOUND, each.heard.inbound_ms / 1000, labels)
-        if each.heard.outbound_ms is not None:
-            yield Sample(declared.LINE_LAST_OUTBOUND, each.heard.outbound_ms / 1000, labels)
-        if each.heard.event_ms is not None and each.events_last_day is not None:
+        if each.event_times.inbound_ms is not None:
+            yield Sample(declared.LINE_LAST_INBOUND, each.event_times.inbound_ms / 1000, labels)
+        if each.event_times.outbound_ms is not None:
+            yield Sample(declared.LINE_LAST_OUTBOUND, each.event_times.outbound_ms / 1000, labels)
+        if each.event_times.event_ms is not None and each.events_last_day is not None:
             yield Sample(declared.LINE_EVENTS_LAST_DAY, each.events_last_day, labels)
             if each.events_usual_day is not None:
                 yield Sample(declared.LINE_EVENTS_USUAL_DAY, each.events_usual_day, labels)
@@ -121,7 +121,7 @@ class _Reading:
     """The account of each line that has a secret or an event in one of `[[linq.accounts]]`."""
 
     def line(
-        self, owner: str, last: LastEvent | None, heard: Heard, facts: LinqFacts, opt_outs: int | None
+        self, owner: str, last: LastEvent | None, times: EventTimes, facts: LinqFacts, opt_outs: int | None
     ) -> WatchedLine:
         config, activity = self.config, last.activity if last else Activity()
         is_gone = facts.released_ms is not None
@@ -136,7 +136,7 @@ class _Reading:
         return WatchedLine(
             line=owner,
             last=last,
-            heard=heard,
+            event_times=times,
             facts=facts,
             account=facts.account or self.accounts.get(owner),
             is_silent=is_watched and is_late,
@@ -164,17 +164,17 @@ def _named(config: RelayConfig | None) -> set[str]:
     return {line for lines in lists for line in lines or ()}
 
 
-def _newest(last: LastEvent | None, heard: Heard | None, activity: Activity | None) -> LastEvent | None:
+def _newest(last: LastEvent | None, times: EventTimes | None, activity: Activity | None) -> LastEvent | None:
     """Return the last event of a line: the ingress knows those of its own URL, the router all that name it."""
-    if heard is None or heard.event_ms is None or (last and last.at_ms >= heard.event_ms):
+    if times is None or times.event_ms is None or (last and last.at_ms >= times.event_ms):
         return last
     if last is None:
-        return LastEvent(heard.event_ms, 0, activity or Activity())
-    return LastEvent(heard.event_ms, last.generation, last.activity)
+        return LastEvent(times.event_ms, 0, activity or Activity())
+    return LastEvent(times.event_ms, last.generation, last.activity)
 
 
-def _is_recent(heard: Heard, now_ms: float) -> bool:
-    return heard.event_ms is not None and now_ms - heard.event_ms < _FORGOTTEN_MS
+def _is_recent(times: EventTimes, now_ms: float) -> bool:
+    return times.event_ms is not None and now_ms - times.event_ms < _FORGOTTEN_MS
 
 
 def _line_of(owner: str) -> str:

@@ -73,7 +73,7 @@ class Line(Output):
     events_usual_day: float | None
     """The mean of the same hours in the weeks before; null until the line has been known for two weeks."""
     is_silent: bool
-    """True if it was heard before, and has had no event for longer than is usual for it at these hours."""
+    """True if it had events before, and has had no event for longer than is usual for it at these hours."""
     has_rhythm: bool
     """True if that is judged by its own usual week; false while it is too new, and `[linq] silent_after` counts."""
     teams: list[str]
