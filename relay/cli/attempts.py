@@ -10,6 +10,7 @@ from relay.cli.command import command, commands
 from relay.cli.filters import SubscriptionOption
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, print_json, print_table, say
+from relay.cli.remote import calls
 from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.core.delivery.outcome import Outcome
@@ -129,8 +130,6 @@ def _next_step(found: FoundAttempt) -> str:
 
 async def _read(access: Access | None, subscription: str | None, which: EventFilter, limit: int) -> list[FoundAttempt]:
     if access is not None:
-        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
         return await calls.attempts(access, subscription, which, limit)
     async with open_context(load_settings()) as context:
         return await latest(context, cli_principal(), subscription, which, limit)

@@ -14,6 +14,7 @@ from relay.cli.filters import AllOption, DryRunOption, GroupOption, Subscription
 from relay.cli.operator import WhyArgument, WhyOption, cli_principal
 from relay.cli.output import View, print_json, print_table, say
 from relay.cli.progress import progress
+from relay.cli.remote import calls
 from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
@@ -235,8 +236,6 @@ async def _list(
 ) -> tuple[list[DeadLetter], str | None]:
     """Return dead letters, and the cursor of those after."""
     if access is not None:
-        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
         return await calls.dead_letters(access, subscription, which, cursor, limit)
     letters: list[DeadLetter] = []
     async with open_context(load_settings()) as context:
@@ -273,8 +272,6 @@ async def _replay(settings: Settings, choice: Choice, rate: float | None, why: s
 async def _replay_remotely(
     access: Access, subscription: str | None, which: EventFilter, why: str, *, every: bool, dry_run: bool
 ) -> dict[str, int]:
-    from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
     return await calls.replay_dead_letters(access, subscription, which, why, every=every, dry_run=dry_run)
 
 

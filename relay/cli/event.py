@@ -10,6 +10,7 @@ from relay.cli.command import command, commands
 from relay.cli.event_view import print_story, story_summary
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, print_json
+from relay.cli.remote import calls
 from relay.cli.remote.access import Access, Via
 from relay.cli.search_progress import CursorOption, SecondsOption, continued_by, search_progress
 from relay.config.load import load_settings
@@ -52,8 +53,6 @@ def event(
 async def _story(access: Access | None, event_id: str, cursor: str | None, seconds: float, view: View) -> EventStory:
     with continued_by(f"event {event_id}", f'event "{event_id}"', view):
         if access is not None:
-            from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
             return await calls.story(access, event_id, cursor, seconds or None)
         async with open_context(load_settings()) as context:
             with search_progress(view) as progress:

@@ -10,6 +10,7 @@ from relay.cli.command import command, commands
 from relay.cli.event_view import event_summary
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, counted, print_json, print_table, say
+from relay.cli.remote import calls
 from relay.cli.remote.access import Access, Via
 from relay.cli.search_progress import SecondsOption, search_progress
 from relay.config.load import load_settings
@@ -114,8 +115,6 @@ async def _search(
     access: Access | None, query: EventQuery, cursor: str | None, limit: int, seconds: float, view: View
 ) -> FoundEvents:
     if access is not None:
-        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
         with search_progress(view) as progress:
             return await calls.search(access, query, cursor, limit, seconds or None, progress)
     async with open_context(load_settings()) as context:

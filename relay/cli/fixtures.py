@@ -12,6 +12,7 @@ from relay.cli.command import command, commands
 from relay.cli.events import named_problem
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, counted, print_json, say
+from relay.cli.remote import calls
 from relay.cli.remote.access import Via
 from relay.cli.search_progress import search_progress
 from relay.config.load import load_settings
@@ -218,8 +219,6 @@ def _fixtures(events: Iterable[EventView]) -> Iterable[Fixture]:
 async def _search(access: Access | None, query: EventQuery, limit: int, view: View) -> Sequence[EventView]:
     with search_progress(view) as progress:
         if access is not None:
-            from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
             return (await calls.search(access, query, None, limit, None, progress)).events
         async with open_context(load_settings()) as context:
             try:

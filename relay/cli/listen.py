@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from yarl import URL
 
 from relay.cli.command import command, commands
+from relay.cli.listening.forward import Forward
+from relay.cli.listening.keys import pressed_keys
+from relay.cli.listening.session import HELP, Session
+from relay.cli.listening.show import tell
 from relay.cli.output import JsonOption, counted
 from relay.cli.remote.access import Via, open_api
 from relay.core.durations import parse_duration
@@ -21,8 +26,6 @@ from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from yarl import URL
 
     from relay.cli.remote.access import Access
 
@@ -109,11 +112,6 @@ def listen(
 
 
 async def _listen(options: SessionOptions) -> None:
-    from relay.cli.listening.forward import Forward  # noqa: PLC0415  with the HTTP client, when it is needed
-    from relay.cli.listening.keys import pressed_keys  # noqa: PLC0415
-    from relay.cli.listening.session import HELP, Session  # noqa: PLC0415
-    from relay.cli.listening.show import tell  # noqa: PLC0415
-
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(open_api(options.access))
@@ -154,8 +152,6 @@ async def _secret(options: SessionOptions) -> str:
 
 
 def _local_url(text: str | None) -> URL | None:
-    from yarl import URL  # noqa: PLC0415
-
     if text is None:
         return None
     try:

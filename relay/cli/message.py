@@ -10,6 +10,7 @@ from relay.cli.command import command, commands
 from relay.cli.message_view import life_summary, print_life
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, print_json
+from relay.cli.remote import calls
 from relay.cli.remote.access import Via
 from relay.cli.search_progress import CursorOption, SecondsOption, continued_by, search_progress
 from relay.config.load import load_settings
@@ -54,8 +55,6 @@ def message(
 async def _life(access: Access | None, message_id: str, cursor: str | None, seconds: float, view: View) -> Life:
     with continued_by(f"message {message_id}", f'event of message "{message_id}"', view):
         if access is not None:
-            from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
             return await calls.life(access, message_id, cursor, seconds or None)
         async with open_context(load_settings()) as context:
             with search_progress(view) as progress:

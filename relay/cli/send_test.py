@@ -10,6 +10,7 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, print_json, say
+from relay.cli.remote import calls
 from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.process.event_loop import run
@@ -55,8 +56,6 @@ def send_test(
 
 async def _send(access: Access | None, name: str, event_type: str | None, why: str) -> SentTest:
     if access is not None:
-        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
         return await calls.send_test(access, name, event_type, why)
     async with open_context(load_settings()) as context:
         return await stored_subscriptions.send_test(context, cli_principal(), name, event_type, why)

@@ -10,6 +10,7 @@ from relay.cli.command import command, commands
 from relay.cli.filters import parsed_past_time
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, counted, print_fields, print_json, print_table, say
+from relay.cli.remote import calls
 from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.core.durations import format_duration
@@ -165,8 +166,6 @@ def _limited(shown: int, number: int) -> str:
 
 async def _read(access: Access | None, name: str, since_ms: float | None, limit: int) -> ShadowReport:
     if access is not None:
-        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
         return await calls.shadow(access, name, since_ms, limit)
     async with open_context(load_settings()) as context:
         return await shadow_report.report(context, cli_principal(), name, since_ms, limit)

@@ -9,6 +9,7 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, counted, print_json, print_table, say
+from relay.cli.remote import calls
 from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.process.event_loop import run
@@ -114,8 +115,6 @@ def _summary(row: SubscriptionState) -> dict[str, Any]:
 
 async def _rows(access: Access | None) -> list[SubscriptionState]:
     if access is not None:
-        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
         states = await calls.subscription_states(access)
     else:
         async with open_context(load_settings()) as context:

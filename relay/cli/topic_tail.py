@@ -12,6 +12,7 @@ from relay.cli.event_view import event_summary
 from relay.cli.events import HandleOption, named_problem, query_of
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, say
+from relay.cli.remote import calls
 from relay.cli.remote.access import Access, Via
 from relay.config.load import load_settings
 from relay.core.errors import Invalid
@@ -48,8 +49,6 @@ def tail(
 
 async def _tail(access: Access | None, topic: str, query: EventQuery, view: View) -> None:
     if access is not None:
-        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
         async for event in calls.tail(access, topic, query, lambda text: typer.echo(text, err=True)):
             _print(event, view)
         return

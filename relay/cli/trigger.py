@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Annotated, Any
 
+import aiohttp
 import typer
 
 from relay.cli.command import command, commands
@@ -13,6 +14,7 @@ from relay.cli.filters import checked_line
 from relay.cli.output import JsonOption, counted, print_json, say
 from relay.core.errors import RelayError
 from relay.process.event_loop import run
+from relay.sandbox.payloads import known_types
 
 app = commands()
 
@@ -43,8 +45,6 @@ def trigger(
 
     It takes the whole way of Linq's webhooks: signature, line, topics, subscriptions.
     """
-    from relay.sandbox.payloads import known_types  # noqa: PLC0415  with the payloads, when they are needed
-
     types = sorted(known_types())
     if list_types:
         if json:
@@ -75,8 +75,6 @@ def trigger(
 
 
 async def _emit(sandbox: str, emission: dict[str, Any]) -> dict[str, Any]:
-    import aiohttp  # noqa: PLC0415
-
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
     try:
         async with (

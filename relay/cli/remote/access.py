@@ -5,17 +5,20 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
 from relay.config.load import redis_problem
 from relay.config.settings import Settings
-from relay.core.errors import Problem, SettingsError
+from relay.core.errors import Problem, RelayError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from relay.cli.remote.client import Api
+
+_PATH = "/api/v1"
 
 VIA_OPTIONS: dict[str, Any] = {
     "api": Annotated[
@@ -25,6 +28,16 @@ VIA_OPTIONS: dict[str, Any] = {
         str | None, typer.Option("--token", metavar="TEXT", help="The token; default: RELAY_API_TOKEN.")
     ],
 }
+
+
+class ApiError(RelayError):
+    """The API refuses, or is none."""
+
+    def __init__(self, message: str, status: int = 0, cursor: str | None = None) -> None:
+        """`status` is that of the refusal; `cursor` continues a search that had no time to look everywhere."""
+        super().__init__(message)
+        self.status = status
+        self.cursor = cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +81,6 @@ class Via:
         Raises:
             typer.BadParameter: the URL or the token is missing or wrong.
         """
-        from relay.cli.remote.client import base_of  # noqa: PLC0415  with the HTTP client, when it is needed
-
         settings = settings or Settings.load()
         given = settings.relay_api_token.get_secret_value() if settings.relay_api_token else None
         api, token = self.api or settings.relay_api_url, self.token or given
@@ -84,7 +95,7 @@ class Via:
                 "give a token (relay token create), here or in RELAY_API_TOKEN", param_hint="--token"
             )
         try:
-            return Access(base_of(api), token)
+            return Access(_base_of(api), token)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--api") from None
 
@@ -92,9 +103,22 @@ class Via:
 @asynccontextmanager
 async def open_api(access: Access) -> AsyncIterator[Api]:
     """Open a client of the API."""
-    import aiohttp  # noqa: PLC0415
+    import aiohttp  # noqa: PLC0415  a third of a second, which commands that ask Redis do without
 
     from relay.cli.remote.client import Api  # noqa: PLC0415
 
     async with aiohttp.ClientSession(auto_decompress=False) as http:
         yield Api(http, access.base, access.token)
+
+
+def _base_of(url: str) -> str:
+    """Return the base URL of the API of the relay at `url`.
+
+    Raises:
+        ValueError: it is not an http or https URL.
+    """
+    parts = urlsplit(url.strip())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f'"{url}" is not the URL of an admin listener, such as http://127.0.0.1:8081')
+    path = parts.path.rstrip("/").removesuffix(_PATH)
+    return f"{parts.scheme}://{parts.netloc}{path}{_PATH}"

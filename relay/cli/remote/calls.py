@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from relay.cli.remote import answers
-from relay.cli.remote.access import open_api
-from relay.cli.remote.client import ApiError
+from relay.cli.remote.access import ApiError, open_api
 from relay.services.page import MAX_LIMIT
 from relay.services.topics.history.find import NotFoundYet
 from relay.services.topics.history.scan import Progress

@@ -11,47 +11,22 @@ import json
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
-from relay.core.errors import RelayError
+from relay.cli.remote.access import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-_PATH = "/api/v1"
 _SILENCE = 45.0  # seconds; the relay sends something every fifteen
 _CONNECT = 10.0  # seconds
 _FIRST_PAUSE, _MAX_PAUSE = 0.5, 10.0  # seconds
 _PASSING = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, 504}
 
 
-class ApiError(RelayError):
-    """The API refuses, or is none."""
-
-    def __init__(self, message: str, status: int = 0, cursor: str | None = None) -> None:
-        """`status` is that of the refusal; `cursor` continues a search that had no time to look everywhere."""
-        super().__init__(message)
-        self.status = status
-        self.cursor = cursor
-
-
 class Lost(Exception):
     """The stream has ended; it is tried again."""
-
-
-def base_of(url: str) -> str:
-    """Return the base URL of the API of the relay at `url`.
-
-    Raises:
-        ValueError: it is not an http or https URL.
-    """
-    parts = urlsplit(url.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f'"{url}" is not the URL of an admin listener, such as http://127.0.0.1:8081')
-    path = parts.path.rstrip("/").removesuffix(_PATH)
-    return f"{parts.scheme}://{parts.netloc}{path}{_PATH}"
 
 
 @dataclass(frozen=True, slots=True)
