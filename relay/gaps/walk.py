@@ -7,7 +7,7 @@ from its first page on until one is older than the span, which needs them newest
 read.
 
     look    counts what is missing
-    fill    puts it back as it goes (`store.gaps.backfilled`), and waits while the inbox is full
+    fill    puts it back as it goes (`store.gaps.backfilled`), and waits while the inbox of its shard is full
 
 It is saved after every page of chats (`store.gaps.walk_record`).
 """
@@ -24,7 +24,7 @@ from relay.core.errors import RelayError
 from relay.gaps.compare import Candidate, candidate_of, gaps_among, is_of
 from relay.gaps.rebuild import time_ms_of
 from relay.store.driver.client import ask
-from relay.store.gaps.backfilled import NoRoom, put_back
+from relay.store.gaps.backfilled import MAX_BACKFILLED, NoRoom, by_shard, put_back
 from relay.store.gaps.message_index import MessageIndex
 from relay.store.gaps.walk_record import LineFindings, Mode, WalkRecord, WalkState
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from relay.gaps.compare import Gap
     from relay.linq.api.history import LinqHistory
     from relay.store.driver.client import Redis
+    from relay.store.gaps.backfilled import MissingMessage
+    from relay.store.gaps.message_index import ReadTo
     from relay.store.gaps.walk_record import Walk
 
 _AT_ONCE = 4  # chats that are read at the same time
@@ -65,8 +67,8 @@ class Walker:
         clock: Callable[[], float],
         on_progress: Callable[[Walk], None] = lambda _: None,
     ) -> None:
-        """`clock` gives Unix seconds."""
-        self._redis = redis
+        """`redis` is the first shard, and `clock` gives Unix seconds."""
+        self._shards = redis.shards
         self._history = history
         self._config = config
         self._walk = walk
@@ -188,29 +190,28 @@ class Walker:
         if self._walk.mode is Mode.FILL:
             await self._put_back([gap for gap in gaps if gap.is_taken], read)
 
-    async def _put_back(self, gaps: Sequence[Gap], read: tuple[int, int]) -> None:
-        """Put messages back, oldest first, while the inbox has room."""
+    async def _put_back(self, gaps: Sequence[Gap], read: Sequence[ReadTo]) -> None:
+        """Put messages back, oldest first, each on its shard."""
         ordered = sorted(gaps, key=lambda gap: gap.candidate.at_ms)
-        for at in range(0, len(ordered), _PUT_AT_ONCE):
-            await self._room_in_inbox()
-            part = [gap.event for gap in ordered[at : at + _PUT_AT_ONCE]]
-            try:
-                result = await put_back(self._redis, part, read, self._now_ms(), account=self._walk.account)
-            except NoRoom:
-                raise WalkError(
-                    "a million backfilled messages are noted, which is the most; "
-                    "run relay backfill again when older ones have expired (RELAY_GAP_WINDOW)"
-                ) from None
-            self._walk.put += result.put
-            self._walk.before += result.before
-            self._walk.meanwhile += result.meanwhile
+        for shard, messages in by_shard((gap.event for gap in ordered), len(self._shards)).items():
+            for at in range(0, len(messages), _PUT_AT_ONCE):
+                await self._put_part(self._shards[shard], messages[at : at + _PUT_AT_ONCE], read[shard])
 
-    async def _room_in_inbox(self) -> None:
-        give_up_at = self._clock() + _ROOM_TIMEOUT
-        while await ask(self._redis.xlen(self._redis.key.inbox)) >= _FULL_INBOX:
-            if self._clock() > give_up_at:
-                raise WalkError("the inbox stays full: no worker routes; start one (relay worker) and run it again")
-            await asyncio.sleep(_PAUSE)
+    async def _put_part(self, shard: Redis, messages: Sequence[MissingMessage], read: ReadTo) -> None:
+        """Put messages back on a shard, once its inbox has room."""
+        await _room_in_inbox(shard, self._clock)
+        most = MAX_BACKFILLED // len(self._shards)
+        try:
+            result = await put_back(shard, messages, read, self._now_ms(), most, self._walk.account)
+        except NoRoom:
+            noted, of_shard = ("a million", "") if len(self._shards) == 1 else (f"{most:,}", " on a shard")
+            raise WalkError(
+                f"{noted} backfilled messages are noted{of_shard}, which is the most; "
+                "run relay backfill again when older ones have expired (RELAY_GAP_WINDOW)"
+            ) from None
+        self._walk.put += result.put
+        self._walk.before += result.before
+        self._walk.meanwhile += result.meanwhile
 
     async def _save(self, chats: Iterable[str] = ()) -> None:
         self._walk.at_ms, self._walk.calls = self._now_ms(), self._calls_before + self._history.calls
@@ -220,6 +221,19 @@ class Walker:
 
     def _now_ms(self) -> int:
         return round(self._clock() * 1000)
+
+
+async def _room_in_inbox(shard: Redis, clock: Callable[[], float]) -> None:
+    """Wait until the inbox of a shard has room.
+
+    Raises:
+        WalkError: it stays full.
+    """
+    give_up_at = clock() + _ROOM_TIMEOUT
+    while await ask(shard.xlen(shard.key.inbox)) >= _FULL_INBOX:
+        if clock() > give_up_at:
+            raise WalkError("the inbox stays full: no worker routes; start one (relay worker) and run it again")
+        await asyncio.sleep(_PAUSE)
 
 
 def _has_changed(chat: dict[str, Any], since_ms: int) -> bool:

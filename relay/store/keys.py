@@ -60,7 +60,8 @@ Messages and gaps (`store.gaps`)
                                           the number of walks by purpose and end
     relay:gaps:backfilled       hash      messages that were backfilled, and their topics: the event that Linq may still
                                           send goes only to others; RELAY_GAP_WINDOW, at most a million
-    relay:gaps:walk             hash      the last walk through Linq's chats: its span, its progress, its findings
+    relay:gaps:walk             hash      the last walk through Linq's chats: its span, its progress, its findings; on
+                                          other shards the number that it put back there; a week
     relay:gaps:walk:done        set       chats that a walk has looked at, until it is done; a day
     relay:gaps:account:NAME:... hash, set the same two keys of an account of `[[linq.accounts]]`
 

@@ -14,13 +14,16 @@ from relay.config.file import ConfigFile
 from relay.core.event import Dialect, VerifiedWebhook
 from relay.gaps.run import Asked, GapFinder
 from relay.linq.api.history import LinqHistory
+from relay.linq.payloads.shard_key import shard_key_in
 from relay.sandbox.outage import Outage, messages_of
 from relay.sandbox.payloads import NEW, Scenario, data_of, envelope
 from relay.store.gaps.message_index import begin_index
 from relay.store.gaps.walk_record import Mode, Walk
+from relay.store.sharding.shards import Shards
 from tests.building import config_of
 from tests.support import eventually
-from tests.workers.conftest import accept, emptied, routing, topic
+from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic
+from workers.routing.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,14 +77,23 @@ class Stage:
         return await finder.run(await finder.new(Asked(mode, now_ms - HOUR_MS, now_ms, **asked)))
 
     async def accept(self, *made: tuple[str, Scenario], reconciled: bool = False) -> None:
-        """Put Linq's own events of messages into the inbox."""
-        await accept(self.redis, *(webhook_of(*each, reconciled=reconciled) for each in made))
+        """Put Linq's own events of messages into the inboxes of their shards."""
+        webhooks = [webhook_of(*each, reconciled=reconciled) for each in made]
+        for shard in self.redis.shards:
+            await accept(shard, *(each for each in webhooks if shard is self.shard_of(each)))
+
+    def shard_of(self, webhook: VerifiedWebhook) -> Redis:
+        """Return the shard of an event."""
+        return Shards.from_home(self.redis).of(shard_key_in(webhook.dialect, webhook.body))
 
     async def routed(self, name: str = "all") -> list[dict[str, str]]:
-        """Route what is in the inbox; return the entries of a topic."""
-        async with routing(self.redis, self.file):
-            await eventually(partial(emptied, self.redis))
-        return await topic(self.redis, name)
+        """Route what is in the inboxes; return the entries of a topic, shard by shard."""
+        found = []
+        for shard in self.redis.shards:
+            async with routing(shard, self.file, Router(shard, self.file, time.time, TIMINGS, home=self.redis)):
+                await eventually(partial(emptied, shard))
+            found += await topic(shard, name)
+        return found
 
 
 @asynccontextmanager
@@ -89,7 +101,8 @@ async def stage_of(redis: Redis, sandbox: RunningSandbox, tmp_path: Path, rules:
     """Open a stage whose message index began hours ago."""
     path = tmp_path / "relay.toml"
     path.write_text(rules)
-    await begin_index(redis, round(time.time() * 1000) - 24 * HOUR_MS)
+    for shard in redis.shards:
+        await begin_index(shard, round(time.time() * 1000) - 24 * HOUR_MS)
     async with ConfigFile(path) as file:
         yield Stage(redis, sandbox, file, rules)
 

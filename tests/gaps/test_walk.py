@@ -15,7 +15,7 @@ from relay.core.event import Dialect, VerifiedWebhook
 from relay.gaps.run import Asked, NothingToCompare
 from relay.linq.api.history import LinqHistory, Page
 from relay.store.driver.client import ask
-from relay.store.gaps.message_index import MessageIndex
+from relay.store.gaps.message_index import MessageIndex, ReadTo
 from relay.store.gaps.walk_record import Mode, WalkState
 from tests.gaps.stage import HOUR_MS, messages_in, stage_of, webhook_of
 from tests.sandbox.running import LINE, LINES
@@ -104,7 +104,7 @@ async def test_an_event_routed_after_the_index_was_read(stage: Stage, monkeypatc
     made = stage.outage(messages=6, chats=1)
     read = MessageIndex.read
 
-    async def read_and_route(index: MessageIndex, since_ms: int, now_ms: int) -> tuple[int, int]:
+    async def read_and_route(index: MessageIndex, since_ms: int, now_ms: int) -> list[ReadTo]:
         result = await read(index, since_ms, now_ms)
         await stage.accept(*made)
         await stage.routed()

@@ -1,6 +1,7 @@
 """Processes of the relay: each reports its role, its phase and the work it has in hand every second.
 
-A process that accepts webhooks also notes that it did: a long time without such a note is an outage (`store.gaps`).
+A process that accepts webhooks also notes that it did: a long time without such a note is an outage (`store.gaps`). It
+notes that on each shard.
 
 The same round trip brings the operators' orders to drain. A process that has been silent for a while has ended, or
 hangs, and is forgotten. While Redis cannot be reached, the last orders stay in force until they expire.
@@ -39,6 +40,7 @@ _REMIND = 60.0  # seconds from one log line about a drain to the next
 _LOOK_EVERY = 30  # reports; then the process forgets the silent ones
 
 _report = Script(__package__, "report")
+_note_answer = Script(__package__, "note_answer", names_all_keys=True)
 
 log = structlog.get_logger()
 
@@ -146,6 +148,12 @@ class Reporter:
         key = self._redis.key
         rows = await _report(self._redis, [key.processes, key.drain_orders, key.gaps], arguments)
         self._orders = orders_in(dict(zip(rows[::2], rows[1::2], strict=True)), now_ms)
+        if self._accepts and self._redis.others:
+            await asyncio.gather(*(self._note_answer(shard, now_ms) for shard in self._redis.others))
+
+    async def _note_answer(self, shard: Redis, now_ms: int) -> None:
+        with suppress(*REDIS_ERRORS):  # an outage of this shard, which a later note records
+            await _note_answer(shard, [shard.key.gaps], [now_ms, self._outage_ms])
 
     def _obey(self) -> None:
         """Drain if an order concerns this process, and say so again and again; take work again when it is over."""

@@ -3,19 +3,12 @@
 -- KEYS: hash of processes, hash of orders, hash of gaps
 -- ARGV: id of the process, its report, silence before which a report is forgotten (Unix ms), 1 if it looks at the others,
 --       now (ms) if it accepts webhooks, else empty, the time without such a report that is an outage (ms)
--- Outages that no worker has looked at yet are one: it begins with the first and ends with the last.
 --#include types
+--#include answered
 must_be('hash', KEYS[1])
 must_be('hash', KEYS[2])
-if ARGV[5] ~= '' and is_free_or('hash', KEYS[3]) then
-    local now, last = tonumber(ARGV[5]), tonumber(redis.call('HGET', KEYS[3], 'answered_at'))
-    if last and now - last > tonumber(ARGV[6]) then
-        redis.call('HSETNX', KEYS[3], 'outage_from', last)
-        redis.call('HSET', KEYS[3], 'outage_to', now)
-    end
-    if not last or now > last then
-        redis.call('HSET', KEYS[3], 'answered_at', now)
-    end
+if ARGV[5] ~= '' then
+    note_answer(KEYS[3], tonumber(ARGV[5]), tonumber(ARGV[6]))
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 if ARGV[4] == '1' then

@@ -8,6 +8,9 @@ still send that event. Since the inbox is routed in order, the router can tell w
 
 Notes are kept for `RELAY_GAP_WINDOW`, since Linq may recover a message hours later: about 150 bytes each, for at most
 `MAX_BACKFILLED` messages. At that number a backfill stops, and goes on when older notes have expired.
+
+A message is put back on the shard of its chat, which is that of its event: so the router there sees both in their
+order. The shards share the number of notes.
 """
 
 from __future__ import annotations
@@ -16,15 +19,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.core.event import Dialect, source_name
+from relay.core.sharding.placement import shard_of
+from relay.linq.payloads.shard_key import shard_key_in
 from relay.store import wakeups
-from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.gaps.message_index import HOUR_MS, lifetime_ms, message_key
+from relay.store.gaps.walk_record import LIFE_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from relay.store.driver.client import Redis
+    from relay.store.gaps.message_index import ReadTo
 
 MAX_BACKFILLED = 1_000_000
 SOURCE = "backfill"
@@ -70,15 +76,26 @@ class PutBack:
     """Accepted since the index was read."""
 
 
+def by_shard(messages: Iterable[MissingMessage], shards: int) -> dict[int, list[MissingMessage]]:
+    """Return the messages by the number of the shard that has, or would have, their events."""
+    found: dict[int, list[MissingMessage]] = {}
+    for message in messages:
+        shard = shard_of(shard_key_in(Dialect.V3, message.body), shards) if shards > 1 else 0
+        found.setdefault(shard, []).append(message)
+    return found
+
+
 async def put_back(
     redis: Redis,
     messages: Sequence[MissingMessage],
-    read: tuple[int, int],
+    read: ReadTo,
     now_ms: int,
     most: int = MAX_BACKFILLED,
     account: str | None = None,
 ) -> PutBack:
-    """Put messages back into the inbox; `read` is what `MessageIndex.read` returned, `account` that of their line.
+    """Put messages back into the inbox of their shard, `redis`; `account` is that of their line.
+
+    `read` is what `MessageIndex.read` returned for the shard.
 
     Raises:
         NoRoom: `most` backfilled messages are noted.
@@ -89,18 +106,13 @@ async def put_back(
     keys = [key.inbox, key.counts, key.queue, key.backfilled, key.messages(hour), key.messages(following)]
     keys.append(key.walk(account=account))
     arguments: list[bytes | str | int] = [length, most, now_ms, wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS]
-    arguments.append(source_name(Dialect.V3, account))
+    arguments += (source_name(Dialect.V3, account), LIFE_MS)
     for message in messages:
         arguments += (message.field, message.key, message.event_id, message.event_type, message.body)
     put, before, meanwhile = await _put_back(redis, keys, arguments)
     if put < 0:
         raise NoRoom
     return PutBack(put, before, meanwhile)
-
-
-async def backfilled_count(redis: Redis) -> int:
-    """Return the number of backfilled messages that are noted."""
-    return int(await ask(redis.hlen(redis.key.backfilled)))
 
 
 async def forget_backfilled(redis: Redis, window: float, now_ms: int) -> int:

@@ -7,13 +7,17 @@ later.
 
 A reader asks of many messages at once, by reading the strings from the hour before the oldest message on: an event can
 come hours after its message, but not before it. Two messages have the same key by chance once in 2^64.
+
+Each shard has an index of what was routed there, and its share of the bound. A reader reads all of them: a message is
+known if any has it, so also one that was accepted when there were fewer shards.
 """
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.store.driver.client import ask, ask_together
 
@@ -44,8 +48,53 @@ def lifetime_ms(window: float) -> int:
     return round(window * 1000) + _SLACK_MS if window else 0
 
 
+class ReadTo(NamedTuple):
+    """The end of what was read of an index."""
+
+    hour: int
+    """The newest hour."""
+    length: int
+    """The bytes that were read of it."""
+
+
 class MessageIndex:
-    """The index as a reader sees it; it remembers what it has read, and reads only the rest again."""
+    """The index of all shards as a reader sees it; it remembers what it has read, and reads only the rest again."""
+
+    def __init__(self, redis: Redis) -> None:
+        """`redis` is the first shard."""
+        self._parts = [_Part(shard) for shard in redis.shards]
+
+    async def began_ms(self) -> int | None:
+        """Return the time from which on every accepted message is in the index; None if no router has begun one.
+
+        A shard that never had an event has none, and lacks nothing.
+        """
+        begun = await asyncio.gather(*(part.began_ms() for part in self._parts))
+        known = [each for each in begun if each is not None]
+        for part, began in zip(self._parts, begun, strict=True):
+            if known and began is None and await part.had_events():
+                return None
+        return max(known, default=None)
+
+    async def read(self, since_ms: int, now_ms: int) -> list[ReadTo]:
+        """Read the hours from before `since_ms` on; return how far each shard was read."""
+        return [await part.read(since_ms, now_ms) for part in self._parts]
+
+    def without_known(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Return the keys that are in none of the hours that were read."""
+        left = {int.from_bytes(key, "little") for key in keys}
+        for part in self._parts:
+            part.remove_known(left)
+        return {key.to_bytes(KEY_BYTES, "little") for key in left}
+
+    @property
+    def size(self) -> int:
+        """Number of keys that were read."""
+        return sum(part.size for part in self._parts)
+
+
+class _Part:
+    """The index of one shard."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -53,12 +102,13 @@ class MessageIndex:
         self._read: dict[int, array[int]] = {}
 
     async def began_ms(self) -> int | None:
-        """Return the time from which on every accepted message is in the index; None if no router has begun one."""
         began = await ask(self._redis.hget(self._key.gaps, "began"))
         return None if began is None else int(began)
 
-    async def read(self, since_ms: int, now_ms: int) -> tuple[int, int]:
-        """Read the hours from before `since_ms` on; return the newest hour and the bytes that were read of it."""
+    async def had_events(self) -> bool:
+        return bool(await ask(self._redis.hexists(self._key.counts, "accepted")))
+
+    async def read(self, since_ms: int, now_ms: int) -> ReadTo:
         newest = now_ms // HOUR_MS
         first = since_ms // HOUR_MS - 1
         hours = range(min(first, newest), newest + 1)
@@ -69,20 +119,16 @@ class MessageIndex:
 
         for hour, length in zip(hours, await ask_together(self._redis, lengths), strict=True):
             await self._read_to(hour, length - length % KEY_BYTES)
-        return newest, len(self._read[newest]) * KEY_BYTES
+        return ReadTo(newest, len(self._read[newest]) * KEY_BYTES)
 
-    def without_known(self, keys: Iterable[bytes]) -> set[bytes]:
-        """Return the keys that are in none of the hours that were read."""
-        left = {int.from_bytes(key, "little") for key in keys}
+    def remove_known(self, keys: set[int]) -> None:
         for known in self._read.values():
-            if not left:
+            if not keys:
                 break
-            left.difference_update(known)
-        return {key.to_bytes(KEY_BYTES, "little") for key in left}
+            keys.difference_update(known)
 
     @property
     def size(self) -> int:
-        """Number of keys that were read."""
         return sum(map(len, self._read.values()))
 
     async def _read_to(self, hour: int, length: int) -> None:

@@ -1,9 +1,9 @@
 -- Puts missing messages back: appends each to the inbox as an event, unless it was accepted or put back meanwhile.
 -- KEYS: inbox, counts, arq queue, backfilled messages, message index of the hour that was read last, and of the next,
---       progress of the walk
+--       progress of the walk on this shard
 -- ARGV: bytes that were read of the former, most backfilled messages, now (ms), wakeup: job id, payload, lifetime (ms),
---       API and account (`source_name`); then per message: field (`<event type>:<line>:<message id>`), key in the index,
---       event id, event type, body
+--       API and account (`source_name`), life of the progress (ms); then per message: field (`<event type>:<line>:<message
+--       id>`), key in the index, event id, event type, body
 -- Returns the numbers of those put back, put back before, and accepted meanwhile; the first is -1 if there is no room.
 --#include wake
 --#include types
@@ -12,7 +12,7 @@ must_be('stream', inbox)
 must_be('hash', counts, backfilled, walk)
 must_be('zset', queue)
 must_be('string', index, next_index)
-local WIDTH, first, width = 8, 8, 5
+local WIDTH, first, width = 8, 9, 5
 local accepted = {}
 local function note(keys)
     for at = 1, #keys, WIDTH do
@@ -45,6 +45,9 @@ if put > 0 then
     redis.call('HINCRBY', counts, 'accepted', put)
     redis.call('HINCRBY', counts, 'backfilled', put)
     redis.call('HINCRBY', walk, 'put', put)
+    if redis.call('PTTL', walk) == -1 then
+        redis.call('PEXPIRE', walk, ARGV[8])
+    end
     wake_up(queue, ARGV[4], ARGV[5], ARGV[6], 1)
 end
 return { put, before, meanwhile }

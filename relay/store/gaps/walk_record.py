@@ -3,10 +3,13 @@
 A walk saves after every page of chats, so that one that was killed goes on where it was: the chats that are done are
 not read again. What it found of a chat and that the chat is done are written in one step; a chat that was put back and
 not noted as done is read again, and its messages are known by then (`store.gaps.backfilled`).
+
+The record is on the first shard. Each shard counts what was put back there, in the step that does it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 _LIFE = 86400  # seconds after the last save
 _PART = 1000
+LIFE_MS = 7 * _LIFE * 1000
+"""Life of the record, and of the counts on other shards."""
 RUNS = "runs:{mode}:{state}"
 """Field of `relay:gaps` with the number of walks that ended like this."""
 
@@ -132,24 +137,27 @@ class WalkRecord:
 
     def __init__(self, redis: Redis, account: str | None = None) -> None:
         """`account` is one of `[[linq.accounts]]`; None is that of LINQ_API_V3_API_KEY."""
-        self._redis = redis
+        self._redis, self._account = redis, account
         self._key, self._done = redis.key.walk(account=account), redis.key.walk("done", account)
 
     async def read(self) -> Walk | None:
         """Return the last walk; None without one, or if it is not readable."""
         fields = await ask(self._redis.hmget(self._key, ["walk", "put"]))
-        text, put = fields
+        text, *puts = fields
         if text is None:
             return None
         try:
             walk = _WALK.validate_json(text)
         except ValidationError:
             return None
-        walk.put = int(put or 0)
+        puts += await asyncio.gather(*(ask(shard.hget(self._key_on(shard), "put")) for shard in self._redis.others))
+        walk.put = sum(int(put or 0) for put in puts)
         return walk
 
     async def begin(self, walk: Walk) -> None:
         """Replace the record by that of a new walk."""
+        for shard in self._redis.others:
+            await ask(shard.unlink(self._key_on(shard)))
         async with self._redis.pipeline() as pipe:
             pipe.unlink(self._key, self._done)
             self._save(pipe, walk)
@@ -183,6 +191,9 @@ class WalkRecord:
                 pipe.hincrby(self._redis.key.gaps, RUNS.format(mode=walk.mode, state=walk.state), 1)
             await pipe.execute()
         return True
+
+    def _key_on(self, shard: Redis) -> str:
+        return shard.key.walk(account=self._account)
 
     def _save(self, pipe: Any, walk: Walk) -> None:
         pipe.hset(self._key, mapping={"id": walk.id, "walk": _WALK.dump_json(walk)})

@@ -8,6 +8,7 @@ from relay.metrics import declared
 from relay.store.driver.client import ask
 from relay.store.gaps.outages import pending_outage
 from relay.store.gaps.walk_record import RUNS, Mode, WalkRecord, WalkState
+from relay.store.ledger.whole import of_each
 from relay.store.state.sample import Sample
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ _COMMANDS = {Mode.LOOK: "gaps", Mode.FILL: "backfill"}
 
 async def gap_samples(redis: Redis, config: RelayConfig | None, now_ms: int) -> AsyncIterator[Sample]:
     """Yield the samples of gaps and backfills."""
-    put = await ask(redis.hget(redis.key.counts, "backfilled"))
-    yield Sample(declared.BACKFILLED_EVENTS, int(put or 0))
+    puts = await of_each(redis, lambda shard: ask(shard.hget(shard.key.counts, "backfilled")))
+    yield Sample(declared.BACKFILLED_EVENTS, sum(int(put or 0) for put in puts))
     ended = [(mode, state) for mode in Mode for state in (WalkState.DONE, WalkState.FAILED)]
     counts = await ask(redis.hmget(redis.key.gaps, [RUNS.format(mode=mode, state=state) for mode, state in ended]))
     for (mode, state), count in zip(ended, counts, strict=True):

@@ -1,0 +1,116 @@
+"""Walks of a relay with four shards: a message is known on whichever has it, and comes back on that of its chat."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.core.event import Dialect
+from relay.linq.payloads.shard_key import shard_key_in
+from relay.process.lifecycle import Lifecycle
+from relay.store.driver.client import WORKER_TIMEOUT, ask
+from relay.store.fleet.processes import Reporter
+from relay.store.gaps.message_index import MessageIndex
+from relay.store.gaps.outages import Outage, forget_outage, pending_outage
+from relay.store.gaps.walk_record import Mode, WalkRecord
+from relay.store.sharding.shards import Shards, open_shards
+from relay.store.state.linq.gaps import gap_samples
+from tests.gaps.stage import HOUR_MS, Stage, messages_in, stage_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from relay.store.driver.client import Redis
+    from tests.sandbox.running import RunningSandbox
+
+
+@pytest.fixture
+async def shards(redis: Redis, redis_url: str) -> AsyncIterator[Shards]:
+    del redis  # empty
+    async with open_shards(redis_url, WORKER_TIMEOUT, count=4) as shards:
+        yield shards
+
+
+@pytest.fixture
+async def stage(shards: Shards, sandbox: RunningSandbox, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage_of(shards.home, sandbox, tmp_path) as opened:
+        yield opened
+
+
+async def test_messages_come_back_once_on_the_shards_of_their_chats(stage: Stage, shards: Shards) -> None:
+    made = stage.outage(messages=60, chats=12)
+    await stage.accept(*made[::3])
+    await stage.routed()
+    assert (await stage.walk(Mode.LOOK)).missing == 40
+    walk = await stage.walk()
+    assert (walk.missing, walk.put) == (40, 40)
+    put = [await shard.xlen(shard.key.inbox) for shard in shards.all]
+    assert sum(put) == 40
+    assert len([each for each in put if each]) > 1
+    for number, shard in enumerate(shards.all):
+        for _, fields in await shard.xrange(shard.key.inbox):
+            assert shards.of(shard_key_in(Dialect.V3, fields[b"body"])) is shards.all[number]
+    assert messages_in(await stage.routed()) == sorted(scenario.message_id for _, scenario in made)
+    recorded = await WalkRecord(shards.home).read()
+    assert recorded
+    assert (recorded.put, recorded.left) == (40, 0)
+    backfilled, *_ = [sample.value async for sample in gap_samples(shards.home, None, 0)]
+    assert backfilled == 40
+    again = await stage.walk()
+    assert (again.missing, again.put) == (0, 0)
+    assert (await WalkRecord(shards.home).read() or walk).put == 0, "the counts of a former walk are gone"
+
+
+async def test_linqs_late_event_is_recognised_on_its_shard(stage: Stage) -> None:
+    made = stage.outage(messages=24, chats=8)
+    await stage.walk()
+    await stage.routed()
+    await stage.accept(*made)
+    entries = await stage.routed()
+    assert messages_in(entries) == sorted(scenario.message_id for _, scenario in made)
+    assert {entry["source"] for entry in entries} == {"backfill"}
+    assert len(await stage.routed("live")) == 24, "a topic without history gets the live event"
+
+
+async def test_event_of_another_number_of_shards_is_known(stage: Stage, shards: Shards, redis: Redis) -> None:
+    """Messages of chats that have moved are in the index of their former shard."""
+    made = stage.outage(messages=20, chats=8)
+    before = Stage(redis, stage.sandbox, stage.file)
+    await before.accept(*made)
+    await before.routed()
+    assert len(redis.shards) == 1
+    assert await ask(shards.home.hget(shards.home.key.counts, "accepted")) == b"20"  # type: ignore[comparison-overlap]
+    walk = await stage.walk()
+    assert (walk.messages, walk.missing, walk.put) == (20, 0, 0)
+
+
+async def test_index_begins_with_that_of_the_last_shard_that_had_events(shards: Shards) -> None:
+    first, second, third, _ = shards.all
+    index = MessageIndex(shards.home)
+    assert await index.began_ms() is None
+    for shard, began in ((first, 5), (second, 7)):
+        await ask(shard.hset(shard.key.gaps, "began", str(began)))
+    assert await index.began_ms() == 7, "the others never had an event"
+    await ask(third.hset(third.key.counts, "accepted", "1"))
+    assert await index.began_ms() is None
+
+
+async def test_shard_that_was_away_is_an_outage(shards: Shards) -> None:
+    now = round(time.time() * 1000)
+    reporter = Reporter(shards.home, "ingress", Lifecycle(), list, accepts=True)
+    await reporter.report()
+    assert await pending_outage(shards.home) is None
+    away = shards.all[2]
+    await ask(away.hset(away.key.gaps, "answered_at", str(now - 2 * HOUR_MS)))
+    await reporter.report()
+    found = await pending_outage(shards.home)
+    assert found
+    assert (found.from_ms, found.to_ms >= now) == (now - 2 * HOUR_MS, True)
+
+    await ask(shards.home.hset(shards.home.key.gaps, mapping={"outage_from": "5", "outage_to": "7"}))
+    assert await pending_outage(shards.home) == Outage(5, found.to_ms), "several are one"
+    await forget_outage(shards.home)
+    assert await pending_outage(shards.home) is None
