@@ -17,10 +17,11 @@ from relay.core.durations import format_duration
 from relay.process.event_loop import run
 from relay.services.context import open_context
 from relay.services.deliveries import shadow_report
-from relay.services.deliveries.shadow_report import MAX_SHOWN, Difference, ShadowReport, Side, Speed
+from relay.services.deliveries.shadow_report import MAX_SHOWN, ShadowReport, Speed
 
 if TYPE_CHECKING:
     from relay.cli.remote.access import Access
+    from relay.services.deliveries.shadow_comparison import Difference, Side
 
 app = commands(
     "Compare a shadow with the subscription that it shadows.",

@@ -2,6 +2,8 @@
 
 A worker marks the lane of a shadow when it begins with it. Retention (`workers.maintenance.shadows`) drops a marked
 lane once the rules have been without it for a while: a shadow leaves nothing behind that alarms or needs a command.
+
+Each shard has a lane, with a mark of its own.
 """
 
 from __future__ import annotations
@@ -41,15 +43,24 @@ async def unmark_shadow(redis: Redis, subscription: str) -> None:
 
 
 async def shadow_marks(redis: Redis) -> dict[str, ShadowMark]:
-    """Return the marks by subscription; a damaged one has no original."""
+    """Return the marks of a shard by subscription; a damaged one has no original."""
     rows = await ask(redis.hgetall(redis.key.shadows))
     return {name.decode(): _decode(value) for name, value in rows.items()}
 
 
-async def shadows_of(redis: Redis, config: RelayConfig | None) -> dict[str, str]:
-    """Return every shadow with its original: those of the rules, and those that they had until a moment ago."""
+async def is_marked(redis: Redis, subscription: str) -> bool:
+    """Return True if the lane of a subscription on a shard is marked."""
+    return bool(await ask(redis.hexists(redis.key.shadows, subscription)))
+
+
+async def shadows_of(redis: Redis, config: RelayConfig | None, *, is_part: bool = False) -> dict[str, str]:
+    """Return every shadow with its original: those of the rules, and those that they had until a moment ago.
+
+    With the client of the first shard, those of all; `is_part` reads it alone.
+    """
     known = {} if config is None else {each.name: each.shadow_of for each in config.subscriptions}
-    marked = {name: mark.original for name, mark in (await shadow_marks(redis)).items()}
+    parts = [await shadow_marks(shard) for shard in ((redis,) if is_part else redis.shards)]
+    marked = {name: mark.original for part in reversed(parts) for name, mark in part.items()}
     return {name: original for name, original in (marked | known).items() if original is not None}
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
 from relay.store.lanes.attempts.record import AttemptRecord
-from tests.support import KEYS
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
@@ -37,7 +36,7 @@ async def remember(
 ) -> None:
     """An attempt that stands in Redis, and its lane among the others."""
     fields: Any = {"a": attempt.encode()} | ({"moot": "1"} if moot else {})
-    await redis.sadd(KEYS.lanes, subscription)  # type: ignore[misc]
-    entry = await redis.xadd(KEYS.lane(subscription, "attempts"), fields)
+    await redis.sadd(redis.key.lanes, subscription)  # type: ignore[misc]
+    entry = await redis.xadd(redis.key.lane(subscription, "attempts"), fields)
     if detail:
-        await redis.xadd(KEYS.lane(subscription, "answers"), {"a": detail}, id=entry)
+        await redis.xadd(redis.key.lane(subscription, "answers"), {"a": detail}, id=entry)

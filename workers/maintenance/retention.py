@@ -15,7 +15,7 @@ from relay.core.config.relay_toml import AttemptBounds
 from relay.core.config.topics import DeadBounds
 from relay.store.driver.client import ask
 from relay.store.gaps.backfilled import forget_backfilled
-from relay.store.gaps.message_index import HOUR_MS, trim_index
+from relay.store.gaps.message_index import HOUR_MS, MAX_BYTES, trim_index
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.isolation import Isolation
 from relay.store.lanes.attempts.log import trim_attempts
@@ -81,7 +81,7 @@ class Retention:
     async def _trim_gaps(self) -> None:
         """Bound the message index; once an hour, forget old backfilled messages."""
         now_ms = round(self._clock() * 1000)
-        await trim_index(self._redis, self._gap_window, now_ms)
+        await trim_index(self._redis, self._gap_window, now_ms, MAX_BYTES // self._parts)
         if now_ms // HOUR_MS != self._forgot_at:
             await forget_backfilled(self._redis, self._gap_window, now_ms)
             self._forgot_at = now_ms // HOUR_MS
@@ -98,7 +98,7 @@ class Retention:
         await self._isolation.contain("set", self._key.shadows, ending, marks)
 
     async def _shadows(self) -> dict[str, str]:
-        reading = shadows_of(self._redis, self._rules.current.config)
+        reading = shadows_of(self._redis, self._rules.current.config, is_part=True)
         found = await self._isolation.contain("set", self._key.shadows, reading, {self._key.shadows: "hash"})
         return self._rules.current.config.shadows if found is None else found
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
 from relay.core.event import Freshness
-from relay.services.deliveries.shadow_report import Difference, Missing, ShadowReport, Side, Speed
+from relay.services.deliveries.shadow_comparison import Difference, Side
+from relay.services.deliveries.shadow_report import Missing, ShadowReport, Speed
 from relay.services.deliveries.stored_subscriptions.sending import SentTest
 from relay.services.deliveries.subscription_states import State, SubscriptionState
 from relay.services.topics.history.neighbours import Neighbour, Neighbours

@@ -13,6 +13,7 @@ from relay.store.lanes.many.event_states import event_states
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from relay.services.deliveries.shadow_comparison import Lacking
     from relay.store.driver.client import Redis
     from relay.store.lanes.attempts.record import AttemptRecord
 
@@ -22,17 +23,16 @@ _GONE = "was removed from the topic before it was sent"
 _UNKNOWN = "no attempt is kept: it came before the subscription began, or the log has lost it"
 
 
-async def why_missing(
-    redis: Redis, missing: Sequence[tuple[AttemptRecord, str]], stopped: Mapping[str, str]
-) -> list[str]:
-    """Return why each event, by an attempt of the other one, is missing in the subscription of that name.
+async def why_missing(missing: Sequence[Lacking], stopped: Mapping[str, str]) -> list[str]:
+    """Return why each event is missing in the subscription that lacks it.
 
     `stopped` has the reasons why a subscription does not deliver now.
     """
-    letters = {name: await _letters(redis, name) for name in {name for _, name in missing}}
+    lanes = {(shard, name) for shard, _, name in missing}
+    letters = {lane: await _letters(*lane) for lane in lanes}
     return [
-        letters[name].get(attempt.event_id) or await _why(redis, attempt, name, stopped.get(name, ""))
-        for attempt, name in missing
+        letters[shard, name].get(attempt.event_id) or await _why(shard, attempt, name, stopped.get(name, ""))
+        for shard, attempt, name in missing
     ]
 
 

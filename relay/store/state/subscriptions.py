@@ -36,20 +36,27 @@ _PAGE = 100  # lanes
 
 
 async def subscription_samples(
-    redis: Redis, config: RelayConfig | None, now_ms: int, count_timeout: float, kept: KeptStates | None = None
+    redis: Redis,
+    config: RelayConfig | None,
+    now_ms: int,
+    count_timeout: float,
+    kept: KeptStates | None = None,
+    *,
+    home: Redis | None = None,
 ) -> AsyncIterator[Sample]:
     """Yield the samples of every subscription that ever had a lane on this shard.
 
-    `count_timeout` is seconds for counting events.
+    `count_timeout` is seconds for counting events. `home` is the first shard, if this is another one: it has the pauses
+    and breakers.
 
     With `kept`, lanes at rest may be left out, but not those with a breaker that is open, and no shadow.
     """
-    suspensions = Suspensions(redis)
+    suspensions = Suspensions(home or redis)
     paused = set(await suspensions.pauses())
     known = {subscription.name: subscription for subscription in config.subscriptions} if config else {}
     paused |= {name for name, subscription in known.items() if subscription.paused}
     breakers = await suspensions.open_breakers()
-    shadows = await shadows_of(redis, config)
+    shadows = await shadows_of(redis, config, is_part=True)
     if kept is None:
         states: Sequence[LaneState] = await Ledger(redis, is_part=True).states(count_timeout)
     else:

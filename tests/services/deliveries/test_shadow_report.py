@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
@@ -14,7 +15,9 @@ from relay.core.errors import Conflict
 from relay.rules.current import Rules
 from relay.services.context import Context
 from relay.services.deliveries.shadow_report import report
+from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.lanes.lane import Lane
+from relay.store.sharding.shards import open_shards
 from tests.building import SECRET
 from tests.cli.attempting import BAD, BEGAN, GOOD, remember
 from tests.rules.storing import KEY
@@ -103,3 +106,36 @@ async def test_what_one_side_lacks_is_listed_with_its_reason(redis: Redis, conte
 async def test_only_a_shadow_can_be_compared(context: Context) -> None:
     with pytest.raises(Conflict, match="bot shadows no other subscription; its shadows: next"):
         await report(context, OPERATOR, "bot")
+
+
+async def test_events_of_all_shards_are_compared(context: Context, redis_url: str) -> None:
+    """An event is missing on the shard that has it, where its reason is looked for."""
+    async with open_shards(redis_url, WORKER_TIMEOUT, count=3) as shards:
+        stream = shards.all[1].key.topic("support")
+        for shard in shards.all:
+            for name in ("bot", "next"):
+                await Lane(shard, name, "support").ensure()
+                await remember(shard, name, GOOD._replace(event_id=f"both {shard.key.name}"))
+        await shards.all[1].xadd(stream, {"id": "waiting"}, id="9-1")
+        await shards.all[1].xgroup_setid(stream, "push:next", "0")
+        await remember(shards.all[1], "bot", GOOD._replace(event_id="waiting", entry="9-1", at_ms=BEGAN + 1000))
+        await remember(shards.all[2], "next", GOOD._replace(event_id="gone", entry="9-1", at_ms=BEGAN + 2000))
+        letter: Any = {"id": "gone", "dead_reason": "expired: older than 1h"}
+        await shards.all[2].xadd(shards.all[2].key.lane("bot", "dead"), letter)
+        found = await report(replace(context, redis=shards.home), OPERATOR, "next")
+    assert (found.compared, found.same, found.since_ms) == (3, 3, BEGAN)
+    assert [(each.event, each.missing_in, each.why) for each in found.missing] == [
+        ("gone", "bot", "dead letter: expired: older than 1h"),
+        ("waiting", "next", "waits for its first attempt"),
+    ]
+    assert (found.missing_in_shadow, found.missing_in_original) == (1, 1)
+
+
+async def test_shard_where_the_shadow_did_nothing_is_compared_too(context: Context, redis_url: str) -> None:
+    async with open_shards(redis_url, WORKER_TIMEOUT, count=2) as shards:
+        for name in ("bot", "next"):
+            await remember(shards.home, name, GOOD)
+        for event, at_ms in (("before", BEGAN - 1000), ("after", BEGAN + 1000)):
+            await remember(shards.all[1], "bot", GOOD._replace(event_id=event, at_ms=at_ms))
+        found = await report(replace(context, redis=shards.home), OPERATOR, "next")
+    assert [each.event for each in found.missing] == ["after"]

@@ -11,10 +11,12 @@ from structlog.testing import capture_logs
 
 from relay.config.file import ConfigFile
 from relay.core.event_filter import EventFilter
+from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.lanes.attempts.log import attempts_of
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.position import lane_names
-from relay.store.shadow_marks import shadow_marks
+from relay.store.shadow_marks import shadow_marks, shadows_of
+from relay.store.sharding.shards import open_shards
 from tests.building import SECRET
 from tests.support import KEYS, eventually
 from tests.workers.conftest import rules_for
@@ -131,3 +133,32 @@ async def test_shadow_that_became_a_subscription_keeps_its_lane(redis: Redis, sh
         await Retention(redis, rules, lambda: now_ms() / 1000).trim()
     assert not await shadow_marks(redis)
     assert (await ledger_of(redis, "next")).delivered == 1
+
+
+async def test_removed_shadow_leaves_nothing_on_any_shard(redis_url: str, shadowed: Path, sink: Sink) -> None:
+    """The first shard ends it last, so that its name is given again only when nothing is left."""
+    async with open_shards(redis_url, WORKER_TIMEOUT, count=3) as shards:
+        for shard in shards.all:
+            await Lane(shard, "next", "messages").ensure()
+        home, second, third = shards.all
+        async with ConfigFile(shadowed) as rules:
+            for shard in shards.all:
+                await Retention(shard, rules, lambda: now_ms() / 1000, home=home).trim()
+        assert [list(await shadow_marks(shard)) for shard in shards.all] == [["next"]] * 3
+        shadowed.write_text(rules_for(sink))
+        async with ConfigFile(shadowed) as rules:
+
+            async def trim(shard: Redis, later: float) -> None:
+                await Retention(shard, rules, lambda: now_ms() / 1000 + later, home=home).trim()
+
+            for shard in shards.all:
+                await trim(shard, 0)
+            await trim(second, 60)
+            await trim(home, 60)
+            assert [("next" in await lane_names(shard)) for shard in shards.all] == [True, False, True]
+            assert await shadows_of(home, rules.current.config) == {"next": "bot"}, "on the third shard"
+            await trim(third, 60)
+            await trim(home, 60)
+        for shard in shards.all:
+            assert "next" not in await lane_names(shard)
+            assert not await shadow_marks(shard)
