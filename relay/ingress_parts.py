@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay.core.errors import StoreUnavailable
 from relay.core.line_secret import V2_FORMER_SECRET, V2_SECRET, LineSecret
 from relay.core.secret import SigningSecret
 from relay.metrics.ingress_metrics import IngressMetrics
@@ -23,6 +24,7 @@ from relay.store.inbox.waiting_room import Room
 from relay.store.keyring.key_cache import KeyCache
 from relay.store.keyring.last_seen import LastSeen
 from relay.store.rights.watch import RightsWatch
+from relay.store.sharding.number import NumberOfShards
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -48,10 +50,21 @@ class IngressParts:
     refusals: Refusals
     failures: FailureLimit
     metrics: IngressMetrics
+    number: NumberOfShards
     clock: Callable[[], float]
     """Unix seconds."""
     tracer: Tracer | None = None
     """None if traces are off."""
+
+    def check(self) -> None:
+        """Return if events are accepted now.
+
+        Raises:
+            StoreUnavailable: Redis is above the high-water mark, or the number of shards is not known.
+        """
+        refusal = self.memory.refusal or self.number.refusal
+        if refusal is not None:
+            raise StoreUnavailable(refusal)
 
 
 def _v2_secrets(settings: Settings) -> list[LineSecret]:
@@ -104,5 +117,17 @@ async def ingress_parts(
         failures = FailureLimit(timings.refusal_delay, clock)
         metrics = IngressMetrics(process_metrics)
         yield IngressParts(
-            redis, acceptor, quarantine, keys, last_seen, memory, rights, refusals, failures, metrics, clock, tracer
+            redis,
+            acceptor,
+            quarantine,
+            keys,
+            last_seen,
+            memory,
+            rights,
+            refusals,
+            failures,
+            metrics,
+            NumberOfShards(redis),
+            clock,
+            tracer,
         )

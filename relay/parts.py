@@ -9,6 +9,7 @@ from relay.rules.cipher import cipher_of
 from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.keyring.keyring import Keyring
 from relay.store.keyring.v2_secret_marker import V2SecretMarker
+from relay.store.sharding.number import require_known_number
 from relay.store.sharding.shards import open_shards
 
 if TYPE_CHECKING:
@@ -28,6 +29,18 @@ async def open_store(settings: Settings, timeout: float = WORKER_TIMEOUT) -> Asy
     url, prefix = str(settings.redis_url), settings.relay_key_prefix
     async with open_shards(url, timeout, prefix, settings.relay_shards) as shards:
         yield shards.home
+
+
+@asynccontextmanager
+async def open_events(settings: Settings) -> AsyncIterator[Redis]:
+    """Open the store for a command that reads or writes events; otherwise like `open_store`.
+
+    Raises:
+        SettingsError: RELAY_SHARDS is not the relay's number of shards.
+    """
+    async with open_store(settings) as redis:
+        await require_known_number(redis)
+        yield redis
 
 
 def open_keyring(settings: Settings, redis: Redis, account: str | None = None) -> Keyring:

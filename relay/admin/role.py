@@ -14,11 +14,11 @@ from relay.parts import open_store
 from relay.process.event_loop import stop_on_signals
 from relay.process.lifecycle import Lifecycle
 from relay.process.timings import load_timings
-from relay.services.context import open_context
+from relay.services.context import open_lasting_context
 from relay.store.driver.client import REQUEST_TIMEOUT
 from relay.store.rights.check import check_access
 from relay.store.rights.probe import RedisProbe
-from relay.store.sharding.number import check_number_of_shards
+from relay.store.sharding.number import NumberOfShards
 from relay.store.state.reader import RedisReader
 from relay.web.admin.group import open_group, showing_current_subscriptions
 from relay.web.admin.listener import listening_for_operators
@@ -66,17 +66,16 @@ async def serve_admin(settings: Settings) -> None:
     async with (
         open_store(settings, REQUEST_TIMEOUT) as redis,
         open_store(settings) as state,
-        open_context(settings) as context,
+        open_lasting_context(settings) as context,
     ):
         await check_access(redis)
-        await check_number_of_shards(redis)
         metrics = ProcessMetrics(ADMIN)
         metrics.add_reader(RedisReader(state, context.rules.known))
         observed = ObservedProcess(Identity(ADMIN, settings), AdminProbe(redis, lifecycle), metrics)
         listening = listening_for_operators(
             observed, settings, ADMIN, portal=portal_of(context), timings=load_timings()
         )
-        async with metrics, listening:
+        async with NumberOfShards(redis).checked(stop.set), metrics, listening:
             await stop.wait()
             log.info("admin.stopping")
             lifecycle.stop()
@@ -90,11 +89,16 @@ def portal_of(context: Context) -> Portal:
 
 @asynccontextmanager
 async def admin_group(settings: Settings, redis: Redis, stop: asyncio.Event) -> AsyncIterator[Group]:
-    """Serve the admin listener of `relay up` while the context is open; yield the group that it shows."""
+    """Serve the admin listener of `relay up` while the context is open; yield the group that it shows.
+
+    Raises:
+        SettingsError: the number of shards is wrong; if that is found later, `stop` is set.
+    """
     lifecycle = Lifecycle()
     async with (
+        NumberOfShards(redis).checked(stop.set),
         open_store(settings) as state,
-        open_context(settings) as context,
+        open_lasting_context(settings) as context,
         open_group(Identity(UP, settings), lifecycle, AdminProbe(redis, lifecycle)) as group,
         showing_current_subscriptions(group.counts, context.rules),
         listening_for_operators(group, settings, UP, portal=portal_of(context)),

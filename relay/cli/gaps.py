@@ -22,7 +22,7 @@ from relay.config.load import load_settings
 from relay.gaps.run import Asked, is_same_walk, open_gap_finder, settle_outage
 from relay.linq.api.history import RATE
 from relay.linq.api.v3 import open_linq
-from relay.parts import open_store
+from relay.parts import open_events
 from relay.process.event_loop import run
 from relay.rules.current import Rules
 from relay.store.gaps.outages import SETTLED_AFTER
@@ -120,7 +120,7 @@ def _settle(settings: Settings, view: View) -> None:
     accounts = accounts_of(settings, read_config(settings.relay_config))
 
     async def settle() -> bool:
-        async with open_store(settings) as redis:
+        async with open_events(settings) as redis:
             return await settle_outage(redis, accounts)
 
     if run(settle()) and not view.json:
@@ -188,7 +188,7 @@ def _remaining(job: _Job, accounts: Sequence[str | None], last: Mapping[str | No
 
 async def _last(settings: Settings, job: _Job, accounts: Sequence[str | None]) -> dict[str | None, Walk]:
     """Return the last walk of each account that is done with the same purpose, or is what was asked for."""
-    async with open_store(settings) as redis:
+    async with open_events(settings) as redis:
         walks = {name: await WalkRecord(redis, name).read() for name in accounts}
     return {
         name: walk
@@ -219,12 +219,12 @@ def _asked(mode: Mode, line: str | None, since: str | None, until: str | None) -
 
 
 async def _look(settings: Settings, job: _Job, view: View) -> Walk:
-    async with open_store(settings) as redis:
+    async with open_events(settings) as redis:
         return await _run(settings, redis, job, None, view)
 
 
 async def _fill(settings: Settings, job: _Job, only: dict[str, str] | None, why: str, view: View) -> Walk:
-    async with open_store(settings) as redis:
+    async with open_events(settings) as redis:
         await record(redis, "backfill", _object(job), None, why)
         return await _run(settings, redis, job, only, view)
 
@@ -235,7 +235,7 @@ def _object(job: _Job) -> str:
 
 
 async def _unfinished(settings: Settings, job: _Job) -> Walk | None:
-    async with open_store(settings) as redis:
+    async with open_events(settings) as redis:
         config = await Rules(settings, redis).current()
         async with open_gap_finder(settings, redis, config, time.time, job.rate, account=job.account) as finder:
             return await finder.unfinished(job.asked)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.parts import open_store
+from relay.parts import open_events, open_store
 from relay.rules.current import Rules
 from relay.store import audit
 
@@ -58,6 +58,21 @@ class Context:
 
 @asynccontextmanager
 async def open_context(settings: Settings) -> AsyncIterator[Context]:
-    """Open the surroundings of a command's services; `settings` must have a URL of Redis."""
+    """Open the surroundings of a command's services; `settings` must have a URL of Redis.
+
+    Raises:
+        SettingsError: RELAY_SHARDS is not the relay's number of shards.
+    """
+    async with open_events(settings) as redis:
+        yield _context(settings, redis)
+
+
+@asynccontextmanager
+async def open_lasting_context(settings: Settings) -> AsyncIterator[Context]:
+    """Open those of a process, which starts also while Redis is away, and checks the number of shards by itself."""
     async with open_store(settings) as redis:
-        yield Context(settings, redis, Rules(settings, redis))
+        yield _context(settings, redis)
+
+
+def _context(settings: Settings, redis: Redis) -> Context:
+    return Context(settings, redis, Rules(settings, redis))

@@ -102,12 +102,11 @@ class Ingress:
 
     async def receive(self, webhook: Webhook) -> Response:
         """Accept, quarantine or reject a webhook; return the response."""
-        parts = self._parts
-        began = parts.clock()
+        parts, began = self._parts, self._parts.clock()
         verified = None
         try:
             verified = await self._verify_with_any(webhook)
-            parts.memory.check()
+            parts.check()
             is_new = await parts.acceptor.accept(verified)
         except Unparsable as error:
             return await self._quarantine(webhook, error)

@@ -29,7 +29,6 @@ from relay.process.telemetry.opening import telemetry
 from relay.process.timings import DEFAULTS, load_timings
 from relay.store.fleet.processes import Reporter
 from relay.store.rights.check import check_access
-from relay.store.sharding.number import check_number_of_shards
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.connections import Limits
@@ -91,10 +90,10 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False, tracer:
     timings = load_timings()
     async with ingress_parts(settings, timings=timings, tracer=tracer) as parts:
         await check_access(parts.redis)
-        await check_number_of_shards(parts.redis)
         readiness = Readiness(parts)
         observed = ObservedProcess(Identity(INGRESS, settings), readiness, parts.metrics.process)
         async with (
+            parts.number.checked(readiness.lifecycle.stop),
             listening_for_operators(observed, settings, INGRESS, share_port=share_port, timings=timings),
             listening_for_webhooks(
                 parts,

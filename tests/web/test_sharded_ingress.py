@@ -75,3 +75,13 @@ async def test_full_shard_refuses_its_own_events(
         body = body_of(chat_id=chat)
         is_refused = shards.of(ShardKey("", chat)) is shards.all[1]
         assert (await ingress.post(body, signed(body, NOW))).status == (503 if is_refused else 200)
+
+
+async def test_nothing_is_accepted_before_the_number_of_shards_is_known(ingress: Running, shards: Shards) -> None:
+    number = ingress.parts.number
+    number.refusal = "the number of shards has not been read yet"
+    body = body_of(chat_id=CHATS[0])
+    assert (await ingress.post(body, signed(body, NOW))).status == 503
+    assert [await shard.xlen(shard.key.inbox) for shard in shards.all] == [0] * len(shards.all)
+    number.refusal = None
+    assert (await ingress.post(body, signed(body, NOW))).status == 200

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING
+
 import pytest
 
 from relay.config.settings import Settings
 from relay.core.errors import SettingsError
 from relay.parts import open_store
+from relay.services.context import open_context
 from relay.store.driver.client import REQUEST_TIMEOUT, Redis, ask
-from relay.store.sharding.number import check_number_of_shards, require_number_of_shards
+from relay.store.sharding.number import NumberOfShards, require_number_of_shards
 from relay.store.sharding.shards import Shards, open_shards
-from tests.support import reserve_port
+from tests.redis_server import RedisServer
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
 
 async def start(url: str, count: int) -> None:
@@ -33,9 +42,54 @@ async def test_relay_that_has_counted_events_without_a_number_has_one(redis: Red
     await start(redis_url, 1)
 
 
-async def test_redis_that_is_away_is_no_reason_to_refuse() -> None:
-    async with open_shards(f"redis://127.0.0.1:{reserve_port()}", REQUEST_TIMEOUT, count=2) as shards:
-        await check_number_of_shards(shards.home)
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    """A Redis that does not run yet."""
+    server = RedisServer(tmp_path / "server")
+    yield server
+    await server.kill()
+
+
+async def test_number_is_checked_as_soon_as_redis_answers(server: RedisServer) -> None:
+    stop = asyncio.Event()
+    async with open_shards(server.url, REQUEST_TIMEOUT, count=2) as shards:
+        number = NumberOfShards(shards.home)
+        async with number.checked(stop.set):
+            assert number.refusal == "the number of shards has not been read yet"
+            await server.start()
+            await eventually(lambda: number.refusal is None)
+        assert await shards.home.get(shards.home.key.shards) == b"2"
+    assert not stop.is_set()
+
+
+async def test_process_with_another_number_ends_when_redis_answers(server: RedisServer) -> None:
+    await server.start()
+    await start(server.url, 4)
+    await server.kill()
+    wrong, stop = "it is 1, but the relay has 4", asyncio.Event()
+
+    async def run(number: NumberOfShards) -> None:
+        async with number.checked(stop.set):
+            await server.start()
+            await stop.wait()
+            assert wrong in str(number.refusal)
+
+    async with open_shards(server.url, REQUEST_TIMEOUT) as shards:
+        with pytest.raises(SettingsError, match=wrong):
+            await run(NumberOfShards(shards.home))
+        stop.clear()
+        with pytest.raises(SettingsError, match=wrong):
+            await run(NumberOfShards(shards.home))
+    assert not stop.is_set(), "the second time it is known at once"
+
+
+async def test_command_with_another_number_is_refused_and_stores_none(redis: Redis, redis_url: str) -> None:
+    async with open_context(Settings(redis_url=redis_url)):
+        assert not await redis.exists(redis.key.shards)
+    await start(redis_url, 2)
+    with pytest.raises(SettingsError, match="RELAY_SHARDS: it is 1, but the relay has 2"):
+        async with open_context(Settings(redis_url=redis_url)):
+            raise AssertionError("the command is not run")
 
 
 def test_several_shards_are_refused_with_what_is_missing() -> None:
