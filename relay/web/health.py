@@ -1,4 +1,4 @@
-"""Health checks: `/live` (the process runs) and `/ready` (it could accept a webhook now).
+"""Health checks: `/live` (the process runs) and `/ready` (it could accept a webhook now, of any shard).
 
 The listener of the ingress is public, since Linq must reach it. There a check is one word of a fixed list: no address,
 no number of lines, no text of an error. The details (`Readiness.detail`) are logged when a check fails and when it
@@ -43,7 +43,7 @@ class Readiness:
     def __init__(self, parts: IngressParts, lifecycle: Lifecycle | None = None) -> None:
         self._parts = parts
         self.lifecycle = lifecycle or Lifecycle()
-        self._redis = RedisProbe(parts.redis, parts.rights)
+        self._redis = RedisProbe(parts.redis, parts.rights, any_shard=True)
         self._failing: dict[str, str] = {}
 
     async def report(self) -> tuple[bool, dict[str, Any]]:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from redis.crc import key_slot
 
 from relay.config.settings import Settings
+from relay.core.sharding.placement import ShardKey
 from relay.parts import open_keyring
 from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.sharding.shards import Shards, open_shards
@@ -121,6 +122,24 @@ async def test_killed_worker_loses_nothing_on_any_shard(running: Service) -> Non
     for ids in sent:
         received = [name for name in sink.ids("/bot") if name in ids]
         assert list(dict.fromkeys(received)) == ids  # what was in flight may come again
+
+
+async def test_ingress_accepts_events_of_the_other_shards_while_the_first_one_is_away(
+    running: Service, cluster: Cluster, shards: Shards
+) -> None:
+    for port in cluster.ports:
+        await cluster.command(port, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+    owners = [await cluster.owner(key_slot(shard.key.name.encode())) for shard in shards.all]
+    kept = [shard for shard, owner in zip(shards.all, owners, strict=True) if owner != owners[0]]
+    chats = [chat for chat in CHATS if shards.of(ShardKey("", chat)) in kept]
+    assert chats
+    cluster.kill(owners[0])
+    async with aiohttp.ClientSession(running.url) as http:
+        await asyncio.gather(*(send(http, chat, [f"{chat}-{number}" for number in range(COUNT)]) for chat in chats))
+    assert await running.is_ready()
+    cluster.start(owners[0])
+    everything = {f"{chat}-{number}" for chat in chats for number in range(COUNT)}
+    await eventually(lambda: everything == set(running.sink.ids("/bot")), timeout=60)
 
 
 async def send(http: aiohttp.ClientSession, chat: str, ids: list[str]) -> None:

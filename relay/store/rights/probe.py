@@ -2,6 +2,9 @@
 
 Redis is asked at most twice a second, however often the probe is asked. The rights are checked once, and again after
 each time that Redis could not be used: another user, or another server, may be behind its address.
+
+An ingress of several shards is ready while any of them answers: it accepts the events of those, and if it were not
+ready, the load balancer would send it none.
 """
 
 from __future__ import annotations
@@ -37,9 +40,13 @@ class RedisState(StrEnum):
 class RedisProbe:
     """The state of a Redis, as it was at most half a second ago."""
 
-    def __init__(self, redis: Redis, rights: RightsWatch | None = None) -> None:
-        """`rights` says whether rights were taken away since they were checked here."""
+    def __init__(self, redis: Redis, rights: RightsWatch | None = None, *, any_shard: bool = False) -> None:
+        """`rights` says whether rights were taken away since they were checked here.
+
+        With `any_shard`, a shard beside the first one, `redis`, is enough.
+        """
         self._redis = redis
+        self._spares = redis.others if any_shard else ()
         self._rights = rights
         self.state = RedisState.OK
         self.detail: str = RedisState.OK
@@ -71,5 +78,16 @@ class RedisProbe:
         except _REFUSED as error:
             return RedisState.REFUSED, f"REDIS_URL: {describe(error)}"
         except REDIS_ERRORS as error:
+            if any(await asyncio.gather(*map(_answers, self._spares))):
+                return RedisState.OK, ""
             return RedisState.UNREACHABLE, describe(error)
         return RedisState.OK, ""
+
+
+async def _answers(shard: Redis) -> bool:
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT):
+            await shard.ping()
+    except REDIS_ERRORS:
+        return False
+    return True

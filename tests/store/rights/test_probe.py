@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from relay.store.driver.client import open_redis
+from relay.store.driver.client import REQUEST_TIMEOUT, open_redis
 from relay.store.rights import probe as module
 from relay.store.rights.probe import RedisProbe, RedisState
+from relay.store.sharding.shards import open_shards
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
@@ -52,3 +53,18 @@ async def test_missing_rights_and_a_wrong_password_are_named(redis: Redis, redis
         await wrong.aclose()
     finally:
         await redis.acl_deluser("poor")
+
+
+async def test_another_shard_that_answers_is_enough_for_an_ingress(redis_url: str) -> None:
+    async with open_shards(redis_url, REQUEST_TIMEOUT, count=2) as shards:
+        away = open_redis("redis://127.0.0.1:1/0", REQUEST_TIMEOUT)
+        away.others = (open_redis("redis://127.0.0.1:1/0", REQUEST_TIMEOUT, "relay/1"),)
+        probe = RedisProbe(away, any_shard=True)
+        await probe.ask()
+        assert probe.state is RedisState.UNREACHABLE
+        away.others = shards.home.others
+        strict, probe = RedisProbe(away), RedisProbe(away, any_shard=True)
+        for each in (strict, probe):
+            await each.ask()
+        assert (strict.state, probe.state, probe.detail) == (RedisState.UNREACHABLE, RedisState.OK, "ok")
+        await away.aclose()
