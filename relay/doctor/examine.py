@@ -26,6 +26,8 @@ from relay.doctor.linq_checks import AREA as LINQ
 from relay.doctor.linq_checks import examine_linq
 from relay.doctor.redis_checks import AREA as REDIS
 from relay.doctor.redis_checks import examine_redis
+from relay.doctor.shard_checks import AREA as SHARDS
+from relay.doctor.shard_checks import examine_number, examine_shards
 from relay.doctor.stored_checks import with_stored
 from relay.store.driver.client import REDIS_ERRORS, describe
 
@@ -41,9 +43,9 @@ async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Find
     """Return the findings of all areas: Redis, the keyring, subscriptions and their endpoints, event types, Linq."""
     config = loaded.config
     stored = await with_stored(settings, redis, loaded)
-    findings = await _errors_as_findings(
-        REDIS, examine_redis(redis, settings), "check REDIS_URL, and that Redis is running"
-    )
+    of_redis = examine_shards(redis, settings, config) if redis.others else examine_redis(redis, settings)
+    findings = await _errors_as_findings(REDIS, of_redis, "check REDIS_URL, and that Redis is running")
+    findings += await _errors_as_findings(SHARDS, examine_number(redis), "check Redis")
     findings += await _errors_as_findings(KEYRING, examine_keyring(settings, redis), "check Redis")
     findings += await _errors_as_findings(PROCESSES, examine_fleet(redis, time.time()), "check Redis")
     findings += await _errors_as_findings(

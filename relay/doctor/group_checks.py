@@ -87,13 +87,17 @@ async def _ghosts(redis: Redis, topics: Sequence[str], user: str) -> list[Findin
         )
         return [not_checked("topics", area, "Redis refuses SCAN to this user", remedy)]
     findings = []
-    for topic in await read_topics(redis, found.names):
-        readers = ", ".join(group.name for group in topic.groups) or "none"
-        nearest = nearest_topic(topic.name, topics)
+    groups_of: dict[str, dict[str, None]] = {name: {} for name in found.names}
+    for shard in redis.shards:
+        for topic in await read_topics(shard, found.names):
+            groups_of[topic.name].update(dict.fromkeys(group.name for group in topic.groups))
+    for name, groups in groups_of.items():
+        readers = ", ".join(groups) or "none"
+        nearest = nearest_topic(name, topics)
         hint = f'; did they mean "{nearest}"?' if nearest else ""
         what = f"no such topic, so nothing is routed to this stream, which a reader has made (groups: {readers}){hint}"
-        remedy = f"correct the topic of its readers, then: relay topics drop {topic.name}"
-        findings.append(warning(f"topic {topic.name}", what, remedy))
+        remedy = f"correct the topic of its readers, then: relay topics drop {name}"
+        findings.append(warning(f"topic {name}", what, remedy))
     if not found.is_complete:
         why = f"there are too many keys for {_LOOK_FOR:g} s"
         findings.append(not_checked("topics", f"{area}, in part", why, "run it again while Redis has little to do"))

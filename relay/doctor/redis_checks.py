@@ -43,6 +43,20 @@ async def examine_redis(redis: Redis, settings: Settings) -> list[Finding]:
 
     A check that Redis does not allow is a finding too, with the right that it needs.
     """
+    server = await examine_server(redis, settings)
+    return [*server.findings, *await examine_worker(redis, server.is_full, settings)]
+
+
+class Server(NamedTuple):
+    """A server of Redis."""
+
+    findings: list[Finding]
+    is_full: bool
+    """True if it has reached maxmemory."""
+
+
+async def examine_server(redis: Redis, settings: Settings) -> Server:
+    """Return the findings about the server of a shard; otherwise like `examine_redis`."""
     user = urlsplit(settings.redis_url or "").username or "default"
     refusal: tuple[str, str] | None = None
     began = time.time()
@@ -59,8 +73,7 @@ async def examine_redis(redis: Redis, settings: Settings) -> list[Finding]:
         Check("clock", "difference of the clocks", ("server_time_usec",), clock),
     )
     findings = list(findings_of(info, checks, refusal))
-    findings += await _fsync(redis, user)
-    return findings + await _worker(redis, info, user)
+    return Server(findings + await _fsync(redis, user), _share_used(info) >= 1)
 
 
 def _refusal(error: ResponseError, command: str, user: str, right: str) -> tuple[str, str]:
@@ -70,14 +83,16 @@ def _refusal(error: ResponseError, command: str, user: str, right: str) -> tuple
     return f"this Redis does not offer {command}", "check it in the console of the provider of this Redis"
 
 
-async def _worker(redis: Redis, info: Mapping[str, Any], user: str) -> list[Finding]:
+async def examine_worker(redis: Redis, is_full: bool, settings: Settings) -> list[Finding]:  # noqa: FBT001
+    """Return the findings about the worker, which serves all shards."""
+    user = urlsplit(settings.redis_url or "").username or "default"
     try:
-        has_worker = await ask(redis.exists(f"{redis.key.queue}:health-check"))
+        has_worker = all([await ask(shard.exists(f"{shard.key.queue}:health-check")) for shard in redis.shards])
     except ResponseError as error:
         return [not_checked("worker", "running worker", *_refusal(error, "EXISTS", user, "+exists"))]
     if has_worker:
         return [ok("worker", "a worker is running")]
-    if _share_used(info) >= 1:
+    if is_full:
         what = "cannot tell if a worker is running: Redis is full, so heartbeats cannot be written"
         return [warning("worker", what, "free memory in Redis first, or raise maxmemory")]
     what = "no worker is running: events are accepted, but not routed or delivered"

@@ -152,7 +152,8 @@ async def _letters(shard: Redis, name: str) -> dict[GroupName, int]:
 
 async def _state_or_ghost(context: Context, principal: Principal, name: str) -> TopicState:
     """Return the state of a topic, or of a stream that is like one."""
-    if name not in await topics_of(context, principal) and await context.redis.exists(context.redis.key.topic(name)):
+    is_known = name in await topics_of(context, principal)
+    if not is_known and any([await shard.exists(shard.key.topic(name)) for shard in context.redis.shards]):
         [state] = await read_states(context, principal, [name], is_exact=True)
         return state
     return await get_state(context, principal, name, is_exact=True)

@@ -51,11 +51,17 @@ def nearest_topic(name: str, known: Iterable[str]) -> str | None:
 
 
 async def ghost_streams(redis: Redis, known: Container[str], seconds: float) -> GhostStreams:
-    """Return the streams whose keys are those of topics that are not in `known`, by name.
+    """Return the streams whose keys, on any shard, are those of topics that are not in `known`, by name.
 
     Raises:
         NoPermissionError: the user may not look at all keys.
     """
+    parts = [await _ghosts_on(shard, known, seconds / len(redis.shards)) for shard in redis.shards]
+    names = sorted({name for part in parts for name in part.names})
+    return GhostStreams(tuple(names), all(part.is_complete for part in parts))
+
+
+async def _ghosts_on(redis: Redis, known: Container[str], seconds: float) -> GhostStreams:
     prefix, until = redis.key.topic_prefix, time.monotonic() + seconds
     found: set[str] = set()
     cursor, is_begun = 0, False
@@ -63,7 +69,7 @@ async def ghost_streams(redis: Redis, known: Container[str], seconds: float) -> 
         cursor, names = await redis.scan(cursor, f"{_escaped(prefix)}*", _SCANNED, _type="stream")
         found |= {name.decode(errors="replace").removeprefix(prefix) for name in names}
         is_begun = True
-    return GhostStreams(tuple(sorted(name for name in found if ":" not in name and name not in known)), not cursor)
+    return GhostStreams(tuple(name for name in found if ":" not in name and name not in known), not cursor)
 
 
 def _escaped(text: str) -> str:
