@@ -2,6 +2,9 @@
 
 What Redis refuses fails with its own error, and is retried; this log line names the cause and the command that repairs
 it, and the process says it in `/ready`. It goes on by itself once the rights are back.
+
+On a cluster each primary has users of its own, so every shard is watched. What another shard than the first one refuses
+concerns its events alone, and leaves the process ready for the others.
 """
 
 from __future__ import annotations
@@ -31,8 +34,13 @@ class RightsWatch:
         self._redis = redis
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
-        self.refusal: str | None = None
-        """The reason why Redis refuses something; None if it does not."""
+        self._refusals: dict[int, str] = {}
+        """The reasons by the number of the shard."""
+
+    @property
+    def refusal(self) -> str | None:
+        """The reason why Redis refuses something on the first shard; None if it does not."""
+        return self._refusals.get(0)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._watch(), name="rights watch")
@@ -44,16 +52,19 @@ class RightsWatch:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
-            try:
-                self._update(await refusal(self._redis))
-            except AuthenticationError:
-                self._update(WRONG_CREDENTIALS)
-            except REDIS_ERRORS:
-                pass  # unreachable: unknown
+            for number, shard in enumerate(self._redis.shards):
+                try:
+                    self._update(number, await refusal(shard, self._redis))
+                except AuthenticationError:
+                    self._update(number, WRONG_CREDENTIALS)
+                except REDIS_ERRORS:
+                    pass  # unreachable: unknown
 
-    def _update(self, why: str | None) -> None:
-        if why and why != self.refusal:
-            log.error("redis.refused", error=why)
-        elif self.refusal and not why:
-            log.info("redis.allowed")
-        self.refusal = why
+    def _update(self, number: int, why: str | None) -> None:
+        former = self._refusals.pop(number, None)
+        if why and why != former:
+            log.error("redis.refused", error=why, shard=number or None)
+        elif former and not why:
+            log.info("redis.allowed", shard=number or None)
+        if why:
+            self._refusals[number] = why

@@ -13,7 +13,10 @@ from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.ingress_parts import ingress_parts
 from relay.process.timings import Timings
+from relay.store.driver.client import REQUEST_TIMEOUT
 from relay.store.rights.rules import relay_rule
+from relay.store.rights.watch import RightsWatch
+from relay.store.sharding.shards import open_shards
 from relay.web.health import Readiness
 from tests.store.rights.test_check import user_with
 from tests.support import KEYS, eventually
@@ -62,6 +65,24 @@ async def test_loss_of_rights_is_logged_and_ready_says_it(
             await eventually(lambda: parts.rights.refusal is None)
     errors = [line["error"] for line in logs if line["event"] == "redis.refused"]
     assert errors  # more than one if a connection of before is used in between
-    assert all(cause in error for error in errors)
+    assert all(cause in error for error in errors), errors
     assert any(line["event"] == "redis.allowed" for line in logs)
     assert "relay:secret" not in str(logs)
+
+
+async def test_shard_that_refuses_is_logged_and_leaves_the_process_ready(redis: Redis, redis_url: str) -> None:
+    url = f"redis://relay:secret@127.0.0.1:{urlsplit(redis_url).port}/0"
+    with capture_logs() as logs:
+        async with (
+            open_shards(redis_url, REQUEST_TIMEOUT, count=2) as shards,
+            user_with(redis, redis_url, *str(relay_rule(KEYS)).split()),
+            open_shards(url, REQUEST_TIMEOUT, count=2) as limited,
+            RightsWatch(limited.home, 0.01) as rights,
+        ):
+            await eventually(lambda: logs)
+            assert rights.refusal is None
+            rule = relay_rule(*(shard.key for shard in shards.all))
+            await redis.execute_command("ACL", "SETUSER", "relay", *str(rule).split())  # type: ignore[no-untyped-call]
+            await eventually(lambda: logs[-1]["event"] == "redis.allowed")
+    assert {(line["event"], line["shard"]) for line in logs} == {("redis.refused", 1), ("redis.allowed", 1)}
+    assert "~relay/1:*" in logs[0]["error"]
