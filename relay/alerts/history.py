@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from relay.alerts.samples import AGES, DAY, HOUR, Counts
 from relay.store.driver.client import ask_together, numbers_in
+from relay.store.ledger.whole import of_each
 
 if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
@@ -22,8 +23,11 @@ _UNAVAILABLE = ("store_unavailable", "secret_unknown", "internal")
 
 
 async def count(redis: Redis) -> Counts:
-    """Return the counters of webhooks now."""
+    """Return the counters of webhooks now, of all shards."""
+    return Counts(*map(sum, zip(*await of_each(redis, _count), strict=True)))
 
+
+async def _count(redis: Redis) -> Counts:
     def queue(pipe: Pipeline) -> None:
         pipe.hgetall(redis.key.counts)
         pipe.hgetall(redis.key.refused)

@@ -12,7 +12,7 @@ from relay.core.errors import RelayError
 from relay.metrics import declared
 from relay.store.isolation import is_wrong_type
 from relay.store.state.reading import read_state
-from relay.store.state.server import server_samples
+from relay.store.state.server import whole_server_samples
 
 if TYPE_CHECKING:
     from relay.config.file import Loaded
@@ -34,7 +34,7 @@ async def read_facts(redis: Redis, loaded: Loaded, now: float, kept: KeptState) 
         IncompleteReading: a part of it cannot be read.
     """
     try:
-        measured = [sample async for sample in server_samples(redis)]
+        measured = await whole_server_samples(redis)
         async for part in read_state(redis, loaded.config, kept=kept):
             measured += part
     except ResponseError as error:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.alerts import history
+from relay.alerts.samples import Counts
+from relay.core.config.relay_toml import parse_config
 from relay.core.config.topics import DeadBounds
 from relay.core.errors import Conflict
 from relay.metrics import declared
@@ -19,10 +22,13 @@ from relay.store.lanes.lane import Lane
 from relay.store.ledger.kept import KeptStates
 from relay.store.sharding.shards import Shards, open_shards
 from relay.store.state.history import last_hour, record_minute
+from relay.store.state.kept import KeptState
 from relay.store.state.reading import read_state
 from relay.store.state.sample import Sample, whole_samples
+from relay.store.state.server import whole_server_samples
 from relay.store.topics.registry import register_topics
 from relay.store.topics.retention import Bounds
+from tests.building import SECRET
 from tests.services.conftest import OPERATOR
 
 if TYPE_CHECKING:
@@ -130,6 +136,35 @@ async def test_metrics_are_sums_and_of_states_the_worst(whole: Context, shards: 
     assert found["relay_subscription_paused", ("crm-bot", "support")] == 1
     assert found["relay_inbox_events", ()] == 1
     assert found["relay_inbox_oldest_age_seconds", ()] > 1e9
+
+
+async def test_alerts_look_at_all_shards(whole: Context, shards: Shards) -> None:
+    await shards.all[3].hset(shards.all[3].key.refused, "store_unavailable", "2")  # type: ignore[misc]
+    assert await history.count(shards.home) == Counts(10, 12, 2)
+    servers = {sample.metric: sample.value for sample in await whole_server_samples(shards.home)}
+    assert servers[declared.REDIS_UP] == 1
+    assert len([metric for metric in servers if metric is declared.REDIS_MEMORY_USED]) == 1
+    await subscriptions.pause(whole, OPERATOR, "crm-bot")
+    kept = KeptState(shards.home, KeptStates(shards.home))
+    config = await whole.config()
+    for _ in range(2):  # of the second reading, what is at rest is left out
+        parts = [part async for part in read_state(shards.home, config, kept=kept)]
+        found = {(each.metric.name, tuple(each.labels)): each.value for part in parts for each in part}
+        assert found["relay_subscription_waiting", ("crm-bot", "support")] == 10
+        assert found["relay_subscription_paused", ("crm-bot", "support")] == 1
+
+
+async def test_topic_near_its_cap_on_one_shard_is_notable(shards: Shards) -> None:
+    """A quarter of a hard cap of 4 MiB is a shard's share."""
+    topic = '[[topics]]\nname = "support"\nevents = ["*"]\nsize = "2MiB"\nhard_size = "4MiB"\n'
+    config = parse_config(f'{topic}[alerts]\nurl = "https://x.example.com"\nsecret = "{SECRET.text}"\n')
+    full = shards.all[2]
+    for n in range(18):
+        await full.xadd(full.key.topic("support"), {"id": f"e-{n}", "body": "x" * 50_000})
+    kept = KeptState(shards.home, KeptStates(shards.home))
+    samples = [each async for part in read_state(shards.home, config, kept=kept) for each in part]
+    ratio = next(each.value for each in samples if each.metric is declared.TOPIC_CAP_RATIO)
+    assert 0.8 < ratio < 1.2
 
 
 async def test_history_counts_all_shards(whole: Context, shards: Shards) -> None:

@@ -42,11 +42,15 @@ class Sweeper:
         clock: Callable[[], float],
         next_look: Callable[[], Awaitable[int | None]] | None = None,
         kept: KeptStates | None = None,
+        *,
+        is_home: bool = True,
     ) -> None:
         """`clock` gives Unix seconds; `next_look` when account events of Linq's ask for a look (ms), None for none.
 
-        `kept` are the states of the lanes, if they are shared with others.
+        `kept` are the states of the lanes, if they are shared with others. The history of the relay is recorded by the
+        sweep of the first shard, `is_home`.
         """
+        self._is_home = is_home
         self._kept = kept or KeptStates(redis)
         self._next_look = next_look
         self._redis = redis
@@ -67,8 +71,9 @@ class Sweeper:
         await self._lanes.run()
         for topic in await topics_with_held_events(self._redis, self._topics()):
             await contain("topic", topic, self._release(topic), {key.topic(topic): "stream"})
-        history = {key.history: "stream", key.history_lanes: "stream"}
-        await contain("history", key.history, self._record_minute(), history)
+        if self._is_home:
+            history = {key.history: "stream", key.history_lanes: "stream"}
+            await contain("history", key.history, self._record_minute(), history)
         recording = record_sweep(self._redis, round(self._clock() * 1000))
         await self._isolation.contain("maintenance", self._key.maintenance, recording, {self._key.maintenance: "hash"})
 

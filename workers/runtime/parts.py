@@ -167,7 +167,7 @@ def _of_shard(home: WorkerParts, shard: Redis, router: Router) -> WorkerParts:
         redis=shard,
         router=router,
         replayer=Replayer(shard, rules, time.time, timings, home=home.redis),
-        sweeper=Sweeper(shard, rules, time.time),
+        sweeper=Sweeper(shard, rules, time.time, is_home=False),
         retention=Retention(shard, rules, time.time, home.settings.relay_gap_window, home=home.redis),
         home=home,
     )

@@ -71,9 +71,8 @@ async def record_minute(redis: Redis, now_ms: int, lanes: KeptStates) -> bool:
     last: Any = await ask(redis.xrevrange(redis.key.history, count=1))
     if last and int(last[0][0].split(b"-")[0]) >= minute_ms:
         return False
-    states, at_rest = await lanes.read(_COUNT_TIMEOUT)
-    ledgers = [state.ledger for state in states]
-    delivered = {**at_rest, **{ledger.subscription: ledger.delivered for ledger in ledgers}}
+    reading = await lanes.read(_COUNT_TIMEOUT)
+    ledgers, delivered = [state.ledger for state in reading.states], reading.delivered
     fields = await _counters(redis) | {"delivered": sum(delivered.values())}
     for name in ("waiting", "retrying", "dead"):
         fields[name] = sum(getattr(ledger, name) for ledger in ledgers)

@@ -17,10 +17,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from relay.metrics import declared
 from relay.metrics.metric import Kind
 from relay.store.driver.client import REDIS_ERRORS, describe
-from relay.store.ledger.whole import of_each
 from relay.store.state.reading import read_state
-from relay.store.state.sample import Sample, whole_samples
-from relay.store.state.server import server_samples
+from relay.store.state.sample import Sample
+from relay.store.state.server import whole_server_samples
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -39,14 +38,6 @@ _STATE_DEADLINE = 5.0  # seconds; Prometheus waits for ten
 _FAMILIES = {Kind.GAUGE: GaugeMetricFamily, Kind.COUNTER: CounterMetricFamily}
 
 log = structlog.get_logger()
-
-
-async def _of_servers(redis: Redis) -> list[Sample]:
-    async def of_shard(shard: Redis) -> list[Sample]:
-        return [sample async for sample in server_samples(shard)]
-
-    parts = await of_each(redis, of_shard)
-    return parts[0] if len(parts) == 1 else whole_samples(parts)
 
 
 class RedisReader:
@@ -85,7 +76,7 @@ class RedisReader:
         """Add what can be read to `samples`; return why that is not all."""
         try:
             async with asyncio.timeout(_SERVER_DEADLINE):
-                samples += await _of_servers(self._redis)
+                samples += await whole_server_samples(self._redis)
         except REDIS_ERRORS as error:
             samples[:] = [Sample(declared.REDIS_UP, 0)]
             return f"Redis does not answer: {describe(error)}"

@@ -44,9 +44,17 @@ async def read_state(
     yield [sample async for sample in _of_lines(redis, config, now_ms, kept)]
     yield [sample async for sample in gap_samples(redis, config, now_ms)]
     yield [Sample(declared.CONTRACT_CHANGED, 1, (*pair, what)) for pair, what, _ in await Contracts(redis).changes()]
-    is_brief, lanes = kept is not None, None if kept is None or redis.others else kept.lanes
-    yield await _of_shards(redis, lambda shard: topic_samples(shard, config, now_ms, count_timeout, is_brief=is_brief))
-    yield await _of_shards(redis, lambda shard: subscription_samples(shard, config, now_ms, count_timeout, lanes))
+    is_brief, parts = kept is not None, len(redis.shards)
+
+    def of_topics(shard: Redis) -> AsyncIterator[Sample]:
+        return topic_samples(shard, config, now_ms, count_timeout, is_brief=is_brief, parts=parts)
+
+    def of_subscriptions(shard: Redis) -> AsyncIterator[Sample]:
+        lanes = None if kept is None else kept.lanes.on(shard)
+        return subscription_samples(shard, config, now_ms, count_timeout, lanes, home=redis)
+
+    yield await _of_shards(redis, of_topics)
+    yield await _of_shards(redis, of_subscriptions)
 
 
 async def _of_shards(redis: Redis, read: Callable[[Redis], AsyncIterator[Sample]]) -> list[Sample]:

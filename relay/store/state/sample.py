@@ -17,7 +17,6 @@ _WORST_IS_MOST = frozenset(
         *(declared.PULL_GROUP_OLDEST_UNREAD_AGE, declared.PULL_GROUP_IDLE, declared.SUBSCRIPTION_OLDEST_WAITING_AGE),
         *(declared.SUBSCRIPTION_PAUSED, declared.SUBSCRIPTION_CIRCUIT_BREAKER_OPEN, declared.SUBSCRIPTION_SUSPENDED),
         *(declared.SUBSCRIPTION_SHADOW, declared.REDIS_ROUND_TRIP),
-        *(declared.REDIS_MEMORY_USED, declared.REDIS_MEMORY_MAX),  # shards on one server would count it again
     }
 )
 _WORST_IS_LEAST = frozenset(

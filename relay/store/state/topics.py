@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from relay.core.config.relay_toml import RelayConfig
-    from relay.core.config.topics import Topic
     from relay.store.driver.client import Redis
     from relay.store.topics.topics import GroupReading, TopicReading
 
@@ -29,9 +28,17 @@ if TYPE_CHECKING:
 
 
 async def topic_samples(
-    redis: Redis, config: RelayConfig | None, now_ms: int, count_timeout: float, *, is_brief: bool = False
+    redis: Redis,
+    config: RelayConfig | None,
+    now_ms: int,
+    count_timeout: float,
+    *,
+    is_brief: bool = False,
+    parts: int = 1,
 ) -> AsyncIterator[Sample]:
-    """Yield the samples of every topic; `count_timeout` is seconds for counting events.
+    """Yield the samples of every topic on a shard; `count_timeout` is seconds for counting events.
+
+    `parts` is the number of shards, which share the hard caps.
 
     With `is_brief`, topics that no alert can be about are left out: they have no pull group, and are far from their
     hard caps.
@@ -39,7 +46,8 @@ async def topic_samples(
     topics = {topic.name: topic for topic in config.topics} if config else {}
     shown = await topic_names(redis, topics)
     if is_brief and config and config.alerts:
-        shown = await _notable(redis, shown, topics, config.alerts.topic_near_cap.above)
+        caps = {name: Bounds.of(topics.get(name), parts).hard_size for name in shown}
+        shown = await _notable(redis, caps, config.alerts.topic_near_cap.above)
     readings = await read_topics(redis, shown)
     counts = await ask(redis.hgetall(redis.key.counts))
     prefix = f"routed:{redis.key.topic_prefix}"
@@ -61,11 +69,12 @@ async def topic_samples(
         yield Sample(declared.PULL_GROUP_DEAD_LETTERS, number, name)
 
 
-async def _notable(redis: Redis, names: Sequence[str], topics: Mapping[str, Topic], most: float) -> list[str]:
+async def _notable(redis: Redis, caps: Mapping[str, int], most: float) -> list[str]:
     """Return the topics that have pull groups, or have reached the part `most` of their hard caps."""
+    names = list(caps)
     pulled = {name.topic for name in await pull_groups(redis, names)}
     sizes = {name: look.size for name, look in (await look_at_topics(redis, names)).items()}
-    return [name for name in names if name in pulled or sizes[name] > most * Bounds.of(topics.get(name)).hard_size]
+    return [name for name in names if name in pulled or sizes[name] > most * caps[name]]
 
 
 async def _of_groups(redis: Redis, groups: Groups, now_ms: int, count_timeout: float) -> AsyncIterator[Sample]:
