@@ -22,6 +22,7 @@ from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.fleet.drain_orders import EVERY_HOST, DrainOrder, drain_orders, end_drain, order_drain
 from relay.store.fleet.processes import ProcessReport, processes
+from relay.store.ledger.whole import of_each
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
@@ -166,11 +167,15 @@ async def _left(redis: Redis, host: str) -> _Left:
     if host == EVERY_HOST and not busy:
         busy += [f"the lease {job}" for job in await _leased(redis)]
     drained = tuple(process.name for process in concerned if _is_drained(process))
-    return _Left(tuple(busy), drained, await ask(redis.xlen(redis.key.inbox)))
+    return _Left(tuple(busy), drained, sum(await of_each(redis, lambda shard: ask(shard.xlen(shard.key.inbox)))))
 
 
 async def _leased(redis: Redis) -> list[str]:
-    """Return the drain jobs that a worker has the lease of."""
+    """Return the drain jobs that a worker has the lease of, on any shard."""
+    return [job for jobs in await of_each(redis, _leased_on) for job in jobs]
+
+
+async def _leased_on(redis: Redis) -> list[str]:
     jobs = [wakeups.route(redis.key).job_id, wakeups.replay(redis.key).job_id]
     jobs += [wakeups.deliver(redis.key, partition).job_id for partition in range(wakeups.PARTITIONS)]
     async with redis.pipeline(transaction=False) as pipe:

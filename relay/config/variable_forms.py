@@ -25,7 +25,7 @@ DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SHARDS_LACK = (
     *("replays of a topic", "events and their search", "tail", "pull groups and their dead letters", "pull over HTTP"),
-    *("relay.consumer", "shadow reports", "gaps and backfill", "doctor", "relay shards"),
+    *("relay.consumer", "relay shards"),
 )
 """Parts that know only the first shard."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

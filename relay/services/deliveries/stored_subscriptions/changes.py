@@ -95,7 +95,8 @@ async def create(context: Context, principal: Principal, table: Mapping[str, Any
     await context.record(principal, "subscriptions create", record.name, why=why)
     await StoredSubscriptions(context.redis).put(record, former)
     # From now on, and not only from when a worker notices it, its events wait for it.
-    await Lane(context.redis, record.name, checked.topic).ensure()
+    for shard in context.redis.shards:
+        await Lane(shard, record.name, checked.topic).ensure()
     return await _changed(context, record, generated)
 
 

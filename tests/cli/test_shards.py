@@ -1,0 +1,69 @@
+"""Commands of a relay with several shards, and their refusal with another number than the relay's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.core.secret import new_key
+from relay.store import wakeups
+from relay.store.driver.client import WORKER_TIMEOUT, ask
+from relay.store.sharding.number import require_number_of_shards
+from relay.store.sharding.shards import Shards, open_shards
+from tests.cli.running import main_here
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+FOUR = {"RELAY_SHARDS": "4", "RELAY_TEST_SHARDS": "yes"}
+
+
+@pytest.fixture
+async def shards(redis_url: str, rules: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shards]:
+    """A relay that was started with four shards, and an environment without their number."""
+    del rules
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    async with open_shards(redis_url, WORKER_TIMEOUT, count=4) as shards:
+        await require_number_of_shards(shards.home)
+        yield shards
+
+
+@pytest.mark.usefixtures("shards")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ledger",),
+        ("topics",),
+        ("quarantine", "list"),
+        ("gaps", "--since", "1h"),
+        ("dead", "list", "--json"),
+    ],
+)
+async def test_command_with_another_number_is_refused(arguments: tuple[str, ...]) -> None:
+    said = await main_here(*arguments, LINQ_API_V3_API_KEY="key")
+    assert (said.code, said.out) == (2, "")
+    assert "RELAY_SHARDS: it is 1, but the relay has 4: set 4" in said.err
+    assert said.is_one_message_without_traceback()
+
+
+async def test_commands_see_all_shards(shards: Shards) -> None:
+    for shard in shards.all:
+        await ask(shard.hset(shard.key.counts, mapping={"accepted": 1}))
+        await shard.xadd(shard.key.inbox, {"id": "e"})
+    assert (await main_here("ledger", "--json", **FOUR)).json["totals"]["inbox"] == 4
+    await shards.all[2].set(shards.all[2].key.lease(wakeups.route(shards.all[2].key).job_id), "worker")
+    drained = await main_here("drain", "--wait", "--timeout", "1s", **FOUR)
+    assert (drained.code, "the lease relay/2:route" in drained.out) == (1, True)
+    await shards.all[2].delete(shards.all[2].key.lease(wakeups.route(shards.all[2].key).job_id))
+    assert "4 events in the inbox" in (await main_here("drain", "--wait", **FOUR)).out
+
+
+async def test_doctor_tells_of_a_wrong_number_and_of_the_shards(shards: Shards) -> None:
+    del shards
+    found = (await main_here("doctor", "--json", RELAY_SECRET_KEY=new_key())).json["findings"]
+    [wrong] = [finding for finding in found if finding["area"] == "shards"]
+    assert (wrong["state"], wrong["what"]) == ("problem", "RELAY_SHARDS: it is 1, but the relay has 4")
+    found = (await main_here("doctor", "--json", RELAY_SECRET_KEY=new_key(), **FOUR)).json["findings"]
+    assert "the relay has 4 shards" in [finding["what"] for finding in found if finding["area"] == "shards"]
