@@ -12,11 +12,12 @@ from relay.linq.payloads.shard_key import shard_key_in
 from relay.process.lifecycle import Lifecycle
 from relay.store.driver.client import WORKER_TIMEOUT, ask
 from relay.store.fleet.processes import Reporter
-from relay.store.gaps.message_index import MessageIndex
+from relay.store.gaps.message_index import MessageIndex, begin_index
 from relay.store.gaps.outages import Outage, forget_outage, pending_outage
 from relay.store.gaps.walk_record import Mode, WalkRecord
 from relay.store.sharding.shards import Shards, open_shards
 from relay.store.state.linq.gaps import gap_samples
+from tests.clusters import clusters
 from tests.gaps.stage import HOUR_MS, Stage, messages_in, stage_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,25 @@ async def test_messages_come_back_once_on_the_shards_of_their_chats(stage: Stage
     assert (await WalkRecord(shards.home).read() or walk).put == 0, "the counts of a former walk are gone"
 
 
+@pytest.mark.slow
+async def test_messages_come_back_on_a_cluster(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    """Each step that puts messages back names keys of one slot."""
+    async with (
+        clusters(tmp_path / "servers", replicas=0) as cluster,
+        open_shards(cluster.url, WORKER_TIMEOUT, count=4) as shards,
+        stage_of(shards.home, sandbox, tmp_path) as stage,
+    ):
+        made = stage.outage(messages=40, chats=12)
+        await stage.accept(*made[:10])
+        await stage.routed()
+        walk = await stage.walk()
+        assert (walk.missing, walk.put) == (30, 30)
+        assert messages_in(await stage.routed()) == sorted(scenario.message_id for _, scenario in made)
+        await Reporter(shards.home, "ingress", Lifecycle(), list, accepts=True).report()
+        assert await pending_outage(shards.home) is None
+        assert all([await ask(shard.hget(shard.key.gaps, "answered_at")) for shard in shards.all])
+
+
 async def test_linqs_late_event_is_recognised_on_its_shard(stage: Stage) -> None:
     made = stage.outage(messages=24, chats=8)
     await stage.walk()
@@ -88,7 +108,7 @@ async def test_event_of_another_number_of_shards_is_known(stage: Stage, shards: 
 
 
 async def test_index_begins_with_that_of_the_last_shard_that_had_events(shards: Shards) -> None:
-    first, second, third, _ = shards.all
+    first, second, third, last = shards.all
     index = MessageIndex(shards.home)
     assert await index.began_ms() is None
     for shard, began in ((first, 5), (second, 7)):
@@ -96,6 +116,11 @@ async def test_index_begins_with_that_of_the_last_shard_that_had_events(shards: 
     assert await index.began_ms() == 7, "the others never had an event"
     await ask(third.hset(third.key.counts, "accepted", "1"))
     assert await index.began_ms() is None
+    await begin_index(third, 9, first)
+    assert await index.began_ms() == 7, "it has routed nothing before"
+    await ask(last.hset(last.key.counts, mapping={"accepted": "1", "routed": "1"}))
+    await begin_index(last, 9, first)
+    assert await index.began_ms() == 9
 
 
 async def test_shard_that_was_away_is_an_outage(shards: Shards) -> None:

@@ -155,7 +155,7 @@ class Router:
         await retry_until_redis_answers("reading lines", lambda: self._accounts.begin(self._prepared.loaded.config))
         if self._indexed:
             with suppress(*REDIS_ERRORS):  # at `maxmemory` it is refused, and a later drain begins it
-                await begin_index(self._redis, round(self._clock() * 1000))
+                await begin_index(self._redis, round(self._clock() * 1000), self._home)
 
     async def _route(self, lease: Lease, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()

@@ -144,8 +144,14 @@ class _Part:
             at += len(page)
 
 
-async def begin_index(redis: Redis, now_ms: int) -> None:
-    """Note the beginning of the index, if it has none: what was accepted before is not in it."""
+async def begin_index(redis: Redis, now_ms: int, home: Redis | None = None) -> None:
+    """Note the beginning of the index, if it has none: what was accepted before is not in it.
+
+    Another shard than the first one, `home`, that has routed nothing yet lacks nothing, so it does not shorten the
+    index: what was accepted before it was added is in those of others.
+    """
+    if home not in {None, redis} and await ask(redis.hmget(redis.key.counts, ["routed", "unmatched"])) == [None, None]:
+        now_ms = 0
     await ask(redis.hsetnx(redis.key.gaps, "began", str(now_ms)))
 
 
