@@ -17,6 +17,7 @@ from relay.services.context import open_context
 from relay.services.topics import groups
 from relay.services.topics.groups import SeekPlan, Target
 from relay.store.driver.streams import is_entry_id
+from relay.store.sharding.places import entry_of
 from relay.store.topics.history import BEGINNING, ms_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def seek(
     plan = run(_plan(settings, name, target))
     if not view.json:
         _print_plan(plan, view)
-    moves = not dry_run and not plan.move.is_noop
+    moves = not dry_run and not plan.is_noop
     if moves and not yes:
         if view.json or not sys.stdin.isatty():
             raise typer.BadParameter("without a terminal, --yes is needed to confirm the move", param_hint="--yes")
@@ -62,7 +63,8 @@ def seek(
         run(_seek(settings, plan, why))
     if view.json:
         oldest = {"history_since": plan.extent.oldest_ms, "is_complete": plan.is_complete}
-        print_json({**asdict(plan.move), "is_back": plan.move.is_back, **oldest, "dry_run": dry_run, "moved": moves})
+        effect = {"is_back": plan.is_back, "skipped": plan.skipped}
+        print_json({**asdict(plan.move), **effect, **oldest, "dry_run": dry_run, "moved": moves})
     elif moves:
         say(f"{name} is moved.")
 
@@ -72,7 +74,7 @@ def _target(text: str) -> Target:
         return Target.start()
     if text in {"$", "end"}:
         return Target.end()
-    if is_entry_id(text):
+    if is_entry_id(entry_of(text)[0]):
         return Target.at_entry(text)
     ms = parsed_past_time(text, "--to")
     assert ms is not None  # noqa: S101  the text is not None
@@ -86,14 +88,17 @@ async def _plan(settings: Settings, name: GroupName, target: Target) -> SeekPlan
 
 def _print_plan(plan: SeekPlan, view: View) -> None:
     move, extent = plan.move, plan.extent
-    if move.is_noop:
+    if plan.is_noop:
         say(f"{move.group} is already at this position.")
         return
     say(f"{move.group} is {_position(move.current, view)}.")
-    if move.is_back:
-        effect = f"It would read {counted(move.events, 'event')} again"
-    else:
+    again = move.events - plan.skipped
+    if not plan.is_back:
         effect = f"It would skip {counted(move.events, 'event')}"
+    elif plan.skipped:  # it is ahead of the position on some shards, and behind it on others
+        effect = f"It would read {counted(again, 'event')} again and skip {counted(plan.skipped, 'event')}"
+    else:
+        effect = f"It would read {counted(again, 'event')} again"
     following = f"the event of {_time(move.next, view)}" if move.next else "the next one that is routed"
     say(f"{effect}: its next event is {following}.")
     if not plan.is_complete and extent.oldest_ms is not None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import NoPermissionError
 
 from relay.core.durations import format_duration
 from relay.doctor.finding import Finding, not_checked, warning
+from relay.store.keys import GroupName
+from relay.store.ledger.whole import of_each
 from relay.store.state.unread import is_not_read, oldest_unread
-from relay.store.topics.pull.dead_letters import groups_with_letters
 from relay.store.topics.pull.group_seek import members_of
+from relay.store.topics.pull.whole_letters import all_with_letters
 from relay.store.topics.registry import ghost_streams, nearest_topic
 from relay.store.topics.topics import read_topics, topic_names
 
@@ -30,17 +32,15 @@ async def examine_groups(redis: Redis, config: RelayConfig, user: str, now: floa
     `user` is that of REDIS_URL, and `now` the time, Unix seconds.
     """
     topics = await topic_names(redis, config.topic_names)
-    groups = [
-        (topic, group) for topic in await read_topics(redis, topics) for group in topic.groups if not group.is_push
-    ]
-    members = await members_of(redis, [(topic.name, group.name) for topic, group in groups])
-    unread, findings = await oldest_unread(redis, groups), []
-    for (topic, group), its_members in zip(groups, members, strict=True):
-        idle_ms = min((member.idle_ms for member in its_members), default=None)
-        if is_not_read(round(now * 1000), unread.get((topic.name, group.name)), group.pending, idle_ms):
-            area = f"pull group {topic.name}/{group.name}"
-            findings.append(warning(area, _not_read(group, idle_ms), _remedy(topic.name, group.name)))
-    for name, number in (await groups_with_letters(redis, topics)).items():
+    parts = await of_each(redis, lambda shard: _read(shard, topics))
+    groups = sorted({GroupName(topic.name, group.name) for part in parts for topic, group, *_ in part})
+    findings = []
+    for name in groups:
+        of_group = [each for part in parts for each in part if (each.topic.name, each.group.name) == name]
+        silent = [each for each in of_group if each.is_not_read(round(now * 1000))]
+        if silent:
+            findings.append(warning(f"pull group {name}", _not_read(silent), _remedy(*name)))
+    for name, number in (await all_with_letters(redis, topics)).items():
         what = f"{number} dead letter{'' if number == 1 else 's'}"
         remedy = f"relay dead list --group {name}, then relay dead replay or relay dead drop"
         findings.append(warning(f"pull group {name}", what, remedy))
@@ -48,7 +48,38 @@ async def examine_groups(redis: Redis, config: RelayConfig, user: str, now: floa
     return [*findings, *await _ghosts(redis, topics, user)]
 
 
-def _beside_exclusive(config: RelayConfig, groups: Sequence[tuple[TopicReading, GroupReading]]) -> list[Finding]:
+class _Part(NamedTuple):
+    """A pull group on a shard."""
+
+    topic: TopicReading
+    group: GroupReading
+    idle_ms: int | None
+    unread_since_ms: int | None
+
+    def is_not_read(self, now_ms: int) -> bool:
+        """Return True if events wait, and no member has asked for a while."""
+        return is_not_read(now_ms, self.unread_since_ms, self.group.pending, self.idle_ms)
+
+
+async def _read(shard: Redis, topics: Sequence[str]) -> list[_Part]:
+    """Return the pull groups of a shard."""
+    groups = [
+        (topic, group) for topic in await read_topics(shard, topics) for group in topic.groups if not group.is_push
+    ]
+    members = await members_of(shard, [(topic.name, group.name) for topic, group in groups])
+    unread = await oldest_unread(shard, groups)
+    return [
+        _Part(
+            topic,
+            group,
+            min((member.idle_ms for member in its_members), default=None),
+            unread.get((topic.name, group.name)),
+        )
+        for (topic, group), its_members in zip(groups, members, strict=True)
+    ]
+
+
+def _beside_exclusive(config: RelayConfig, groups: Sequence[GroupName]) -> list[Finding]:
     """Return a finding for each pull group beyond the only reader of an exclusive topic.
 
     Redis lets every client make a group, so the relay cannot refuse it.
@@ -57,7 +88,7 @@ def _beside_exclusive(config: RelayConfig, groups: Sequence[tuple[TopicReading, 
     for topic in config.topics:
         if topic.exclusive:
             readers = [each.name for each in config.subscriptions_by_topic.get(topic.name, ()) if not each.shadow_of]
-            readers += sorted(group.name for of, group in groups if of.name == topic.name)
+            readers += [name.group for name in groups if name.topic == topic.name]
             for name in readers[1:]:
                 what = f'the topic is exclusive, and "{readers[0]}" reads it too: a message may be answered twice'
                 delete = f"relay groups delete {topic.name}/{name} 'read by {readers[0]}'"
@@ -66,11 +97,15 @@ def _beside_exclusive(config: RelayConfig, groups: Sequence[tuple[TopicReading, 
     return findings
 
 
-def _not_read(group: GroupReading, idle_ms: int | None) -> str:
-    """Return the finding about a group that has events and no request for them."""
-    lag = "unread events" if group.lag is None else f"{group.lag} unread"
-    asked = f"no member has asked for {format_duration(idle_ms / 1000)}" if idle_ms else "it has no member"
-    return f"not read: {lag}, {group.pending} pending, and {asked}; its topic keeps its events, up to hard_size"
+def _not_read(parts: Sequence[_Part]) -> str:
+    """Return the finding about a group that has events and no request for them, from the shards where it is so."""
+    lags = [part.group.lag for part in parts]
+    lag = "unread events" if None in lags else f"{sum(filter(None, lags))} unread"
+    pending, idle = sum(part.group.pending for part in parts), [part.idle_ms for part in parts]
+    asked = "it has no member"
+    if idle_ms := min(filter(None, idle), default=None):
+        asked = f"no member has asked for {format_duration(idle_ms / 1000)}"
+    return f"not read: {lag}, {pending} pending, and {asked}; its topic keeps its events, up to hard_size"
 
 
 def _remedy(topic: str, group: str) -> str:

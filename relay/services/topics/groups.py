@@ -15,11 +15,15 @@ from relay.services.topics.pull.states import PullGroup, read_groups
 from relay.store import keys
 from relay.store.driver.streams import id_before, is_entry_id, order_of
 from relay.store.keys import GroupName
+from relay.store.sharding.places import entry_name, entry_of
 from relay.store.topics.history import BEGINNING, Extent, History, id_at, ms_of
 from relay.store.topics.pull import group_seek
-from relay.store.topics.pull.dead_letters import GroupLetters
+from relay.store.topics.pull.whole import groups_by_shard, whole_extent, whole_seek
+from relay.store.topics.pull.whole_letters import AllGroupLetters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relay.core.access.principal import Principal
     from relay.services.context import Context
     from relay.store.topics.pull.group_seek import Seek
@@ -33,8 +37,8 @@ class Target:
     """The entry before it; None is the end."""
     ms: float | None
     """Its time, Unix milliseconds; None is the beginning."""
-    is_entry: bool = False
-    """True if an entry was named, not a time."""
+    shard: int | None = None
+    """The shard of the entry that was named; None for a time."""
 
     @classmethod
     def start(cls) -> Target:
@@ -53,14 +57,15 @@ class Target:
 
     @classmethod
     def at_entry(cls, entry: str) -> Target:
-        """Return the position before an entry.
+        """Return the position before an entry; on the other shards it is the one in the order of ids.
 
         Raises:
             Invalid: it is not the id of one.
         """
-        if not is_entry_id(entry):
+        here, shard = entry_of(entry)
+        if not is_entry_id(here):
             raise Invalid(Problem("to", f'"{entry}" is not the id of an entry, such as 1789377302417-0'))
-        return cls(id_before(entry), ms_of(entry), is_entry=True)
+        return cls(id_before(here), ms_of(here), shard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +73,29 @@ class SeekPlan:
     """The effect that a move of a group would have."""
 
     move: Seek
+    """The move as a whole."""
     extent: Extent
     """The extent of the topic's history."""
     is_complete: bool
     """True if the history reaches back to the target."""
+    parts: Mapping[int, Seek]
+    """The move on each shard, by number."""
+
+    @property
+    def skipped(self) -> int:
+        """The number of events that are skipped: of several shards, some may be behind the target."""
+        return sum(part.events for part in self.parts.values() if not part.is_back)
+
+    @property
+    def is_back(self) -> bool:
+        """True if events are read again, on any shard."""
+        parts = self.parts.values()
+        return any(part.is_back and part.events for part in parts) or all(part.is_back for part in parts)
+
+    @property
+    def is_noop(self) -> bool:
+        """True if the move has no effect."""
+        return all(part.is_noop for part in self.parts.values())
 
 
 async def list_groups(context: Context, principal: Principal, topic: str | None = None) -> list[PullGroup]:
@@ -105,15 +129,28 @@ async def plan(context: Context, principal: Principal, topic: str, name: str, ta
     """
     principal.require(Scope.READ)
     await check_topic(context, principal, topic)
-    await _check_group(context, principal, topic, name)
-    move = await group_seek.plan_seek(context.redis, topic, name, target.after)
-    if target.is_entry and target.after is not None and order_of(target.after) > order_of(move.last):
+    shards = context.redis.shards
+    if target.shard is not None and target.shard >= len(shards):
+        raise Invalid(Problem("to", f"the entry would be on shard {target.shard}; the last one is {len(shards) - 1}"))
+    having = await _check_group(context, principal, topic, name)
+    parts = {n: await group_seek.plan_seek(shards[n], topic, name, target.after) for n in having}
+    move = whole_seek(parts)
+    _check_entry(target, parts)
+    extents = [await History(shard, topic).extent() for shard in shards]
+    is_complete = all(extent.reaches(target.ms) for extent in extents)
+    return SeekPlan(move, whole_extent(extents), is_complete, parts)
+
+
+def _check_entry(target: Target, parts: Mapping[int, Seek]) -> None:
+    """Check that the topic goes as far as the entry that was named."""
+    if target.shard not in parts or target.after is None:
+        return
+    part = parts[target.shard]
+    if order_of(target.after) > order_of(part.last):
         raise Conflict(
-            f'"{topic}" ends before that entry, at {move.last}',
+            f'"{part.topic}" ends before that entry, at {entry_name(part.last, target.shard)}',
             hint=Hint("--to end skips everything stored", '"to": "end" skips everything stored'),
         )
-    extent = await History(context.redis, topic).extent()
-    return SeekPlan(move, extent, extent.reaches(target.ms))
 
 
 async def seek(context: Context, principal: Principal, planned: SeekPlan, why: str = "") -> int:
@@ -128,7 +165,7 @@ async def seek(context: Context, principal: Principal, planned: SeekPlan, why: s
     await _check_group(context, principal, move.topic, move.group)
     target = f"{move.topic}/{move.group} from {move.current} to {move.after}"
     await context.record(principal, "groups seek", target, move.events, why)
-    return await group_seek.seek(context.redis, move)
+    return sum([await group_seek.seek(context.redis.shards[n], part) for n, part in planned.parts.items()])
 
 
 async def delete(
@@ -145,10 +182,9 @@ async def delete(
     if with_letters:
         principal.require(Scope.REPLAY)
     group = await _get(context, principal, topic, name)
-    letters = GroupLetters(context.redis)
     dropped = group.dead if with_letters else 0
     await context.record(principal, "groups delete", f"{topic}/{name}", group.lag + group.pending + dropped, why)
-    await letters.delete_group(GroupName(topic, name), with_letters=with_letters)
+    await AllGroupLetters(context.redis).delete_group(GroupName(topic, name), with_letters=with_letters)
     return group
 
 
@@ -161,8 +197,10 @@ async def _get(context: Context, principal: Principal, topic: str, name: str) ->
     return groups[name]
 
 
-async def _check_group(context: Context, principal: Principal, topic: str, name: str) -> None:
-    groups = await group_seek.groups_of(context.redis, topic)
+async def _check_group(context: Context, principal: Principal, topic: str, name: str) -> list[int]:
+    """Check that a pull group exists; return the shards that have it."""
+    by_shard = await groups_by_shard(context.redis, topic)
+    groups = {group for groups in by_shard for group in groups}
     is_lane = name.startswith(keys.PUSH_GROUP_PREFIX)
     if principal.is_operator and (is_lane or (name not in groups and keys.push_group(name) in groups)):
         name = name.removeprefix(keys.PUSH_GROUP_PREFIX)
@@ -175,3 +213,4 @@ async def _check_group(context: Context, principal: Principal, topic: str, name:
     )
     if name not in seen:
         raise unknown_group(topic, name, seen)
+    return [n for n, groups in enumerate(by_shard) if name in groups]

@@ -9,7 +9,7 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, NotFound, Problem
 from relay.services.access import check_topic, sees_pull_group
 from relay.store import keys
-from relay.store.topics.pull.group import PullGroup
+from relay.store.topics.pull.whole_group import WholeGroup
 
 if TYPE_CHECKING:
     from relay.core.access.principal import Principal
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,99}")
 _RESERVED = (keys.PUSH_GROUP_PREFIX, "relay:")
 
 
-async def open_group(context: Context, principal: Principal, topic: str, group: str) -> PullGroup:
+async def open_group(context: Context, principal: Principal, topic: str, group: str) -> WholeGroup:
     """Return a pull group of a topic, which need not exist yet.
 
     Raises:
@@ -35,7 +35,7 @@ async def open_group(context: Context, principal: Principal, topic: str, group: 
             f'"{principal.team}." and anything, such as "{principal.team}.worker"'
         )
     check_name("group", group)
-    return PullGroup(context.redis, topic, group)
+    return WholeGroup(context.redis, topic, group)
 
 
 def check_name(field: str, name: str) -> None:

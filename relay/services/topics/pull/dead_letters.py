@@ -17,10 +17,13 @@ from relay.services.access import check_topic, sees_pull_group, topics_of, unkno
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.services.topics.history.view import shown_body
 from relay.store import keys
-from relay.store.driver.merged_streams import merged
 from relay.store.driver.streams import SKEW_MS, is_entry_id
-from relay.store.topics.pull.dead_letters import GroupLetters, Replayed, groups_with_letters, letter_of
-from relay.store.topics.pull.group_seek import groups_of
+from relay.store.sharding.places import entry_of
+from relay.store.sharding.shards import Shards
+from relay.store.sharding.streams import Bounds, merged_shards
+from relay.store.topics.pull.dead_letters import Replayed
+from relay.store.topics.pull.whole import groups_by_shard
+from relay.store.topics.pull.whole_letters import AllGroupLetters, all_with_letters, letter_at
 from relay.store.topics.topics import topic_names
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ async def numbers(context: Context, principal: Principal) -> dict[GroupName, int
         if not principal.is_operator:
             raise
         topics = await topic_names(context.redis, ())
-    found = await groups_with_letters(context.redis, topics)
+    found = await all_with_letters(context.redis, topics)
     return {
         name: number
         for name, number in found.items()
@@ -93,13 +96,18 @@ async def search(
     principal.require(Scope.READ)
     await _check(context, principal, name)
     after, limit = place_of(cursor), check_limit(limit)
-    streams, since = {"": context.redis.key.group_dead(*name)}, bound_at(which.since_ms, SKEW_MS)
+    since = bound_at(which.since_ms, SKEW_MS)
 
     def matching(entry: Entry) -> GroupLetter | None:
-        letter = letter_of(name, entry.place.id.encode(), entry.fields)
+        letter = letter_at(name, entry)
         return letter if which.matches(letter.as_candidate()) else None
 
-    return await page_of(merged(context.redis, streams, after=after, since=since, count=limit), limit, matching)
+    entries = merged_shards(
+        Shards.from_home(context.redis),
+        lambda shard: {"": shard.key.group_dead(*name)},
+        **Bounds(after=after, since=since, count=limit),
+    )
+    return await page_of(entries, limit, matching)
 
 
 async def every(
@@ -112,7 +120,7 @@ async def every(
     """
     principal.require(Scope.READ)
     await _check(context, principal, name)
-    async for letter in GroupLetters(context.redis).of(name, which):
+    async for letter in AllGroupLetters(context.redis).of(name, which):
         yield letter
 
 
@@ -124,7 +132,7 @@ async def get(context: Context, principal: Principal, name: GroupName, letter_id
     """
     principal.require(Scope.READ)
     await _check(context, principal, name)
-    letters = await GroupLetters(context.redis).by_ids(name, _checked([letter_id]))
+    letters = await AllGroupLetters(context.redis).by_ids(name, _checked([letter_id]))
     if not letters:
         raise NotFound(f'{name} has no dead letter "{letter_id}"; it may have been replayed or dropped')
     [found] = await in_full(context, principal, name, letters)
@@ -137,7 +145,7 @@ async def in_full(
     """Return dead letters of a group with their bodies."""
     principal.require(Scope.READ)
     ids = [letter.record.entry for letter in letters]
-    gone = set((await GroupLetters(context.redis).would_replay(name, ids)).gone)
+    gone = set((await AllGroupLetters(context.redis).would_replay(name, ids)).gone)
     return [
         LetterInFull(letter, letter.record.entry not in gone, shown_body(context.settings, letter.record.body))
         for letter in letters
@@ -163,9 +171,9 @@ async def replay(
         Conflict: the group was deleted, or lost.
     """
     principal.require(Scope.REPLAY)
-    name, letters = choice.group, GroupLetters(context.redis)
+    name, letters = choice.group, AllGroupLetters(context.redis)
     ids = await _chosen(context, principal, choice)
-    if name.group not in await groups_of(context.redis, name.topic):
+    if not any(name.group in groups for groups in await groups_by_shard(context.redis, name.topic)):
         raise _no_group(name)
     if dry_run:
         return await letters.would_replay(name, ids)
@@ -197,7 +205,7 @@ async def drop(
         NotFound: there is no such topic, or it has no such group.
     """
     principal.require(Scope.REPLAY)
-    name, letters = choice.group, GroupLetters(context.redis)
+    name, letters = choice.group, AllGroupLetters(context.redis)
     ids = await _chosen(context, principal, choice)
     if dry_run:
         return len(ids)
@@ -214,7 +222,7 @@ async def drop(
 async def _chosen(context: Context, principal: Principal, choice: Choice) -> list[str]:
     """Return the ids of the chosen dead letters."""
     await _check(context, principal, choice.group)
-    letters = GroupLetters(context.redis)
+    letters = AllGroupLetters(context.redis)
     if choice.ids is None:
         return [letter.record.entry async for letter in letters.of(choice.group, choice.which)]
     return [letter.record.entry for letter in await letters.by_ids(choice.group, _checked(choice.ids))]
@@ -224,9 +232,9 @@ async def _check(context: Context, principal: Principal, name: GroupName) -> Non
     """Check that a group exists, or has dead letters."""
     await check_topic(context, principal, name.topic)
     is_push = name.group.startswith(keys.PUSH_GROUP_PREFIX)
-    groups = set(await groups_of(context.redis, name.topic))
+    groups = set().union(*await groups_by_shard(context.redis, name.topic))
     is_seen = not is_push and sees_pull_group(principal, name.group)
-    if is_seen and (name.group in groups or (await GroupLetters(context.redis).numbers([name]))[name]):
+    if is_seen and (name.group in groups or (await AllGroupLetters(context.redis).numbers([name]))[name]):
         return
     groups |= {each.group for each in await numbers(context, principal) if each.topic == name.topic}
     seen = {group for group in groups if not group.startswith(keys.PUSH_GROUP_PREFIX)}
@@ -234,7 +242,7 @@ async def _check(context: Context, principal: Principal, name: GroupName) -> Non
 
 
 def _checked(ids: Iterable[str]) -> list[str]:
-    return [letter_id for letter_id in dict.fromkeys(ids) if is_entry_id(letter_id)]
+    return [letter_id for letter_id in dict.fromkeys(ids) if is_entry_id(entry_of(letter_id)[0])]
 
 
 def _no_group(name: GroupName) -> Conflict:

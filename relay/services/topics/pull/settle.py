@@ -1,8 +1,8 @@
 """Settling received events: acknowledge, extend, release, reject.
 
-A receipt is `<entry>.<number of deliveries>`. Acknowledging works with any receipt of an event, also after its
-visibility timeout: it was handled. Extending, releasing and rejecting work only with its last one, since the event
-belongs to another reader otherwise.
+A receipt is `<entry>.<number of deliveries>`, and a cursor the receipts of the last events of some shards.
+Acknowledging works with any receipt of an event, also after its visibility timeout: it was handled. Extending,
+releasing and rejecting work only with its last one, since the event belongs to another reader otherwise.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from relay.core.errors import Invalid, NotFound, Problem
 from relay.services.topics.pull.access import check_name, open_group
-from relay.services.topics.pull.receive import MAX_VISIBILITY, MIN_VISIBILITY
+from relay.services.topics.pull.batch import BETWEEN_RECEIPTS
+from relay.services.topics.pull.request import MAX_VISIBILITY, MIN_VISIBILITY
+from relay.store.driver.client import REDIS_ERRORS
 from relay.store.topics.pull.group import Receipt
 
 if TYPE_CHECKING:
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
     from relay.services.context import Context
     from relay.store.keys import GroupName
     from relay.store.topics.pull.arrivals import Arrivals
+    from relay.store.topics.pull.whole_group import UpTo
 
 MAX_RECEIPTS = 1000
 
-_RECEIPT = re.compile(r"([0-9]{1,15}-[0-9]{1,18})\.([0-9]{1,9})")
+_RECEIPT = re.compile(r"([0-9]{1,15}-[0-9]{1,18}(?:\.[1-9][0-9]?)?)\.([0-9]{1,9})")
 
 Result = TypeVar("Result")
 
@@ -56,29 +59,55 @@ async def acknowledge(
     return Settled(done)
 
 
-def receipt_of(text: str, field: str) -> Receipt:
-    """Return the receipt that a caller gave as `field`.
+def receipts_of(cursor: str, field: str) -> list[Receipt]:
+    """Return the receipts of a cursor that a caller gave as `field`; that of one event is a cursor, too.
 
     Raises:
         Invalid: it is not one; names the field.
     """
-    [receipt] = _parse([text], field)
-    return receipt
+    return _parse(cursor.split(BETWEEN_RECEIPTS), field)
 
 
 async def acknowledge_up_to(
-    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, receipt: Receipt
+    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, lasts: Sequence[Receipt]
 ) -> Settled:
-    """Acknowledge all events that a member has, up to and including that of a receipt.
+    """Acknowledge all events that a member has on the shards of these receipts, up to and including each.
 
     Raises:
         Forbidden, NotFound, Invalid: of the principal, the topic, the group or the member.
     """
+    done = await _up_to(context, principal, place, member, lasts)
+    arrivals.wake(place.topic)
+    if done.error is not None:
+        raise done.error
+    return Settled(_found(done.count, place))
+
+
+async def acknowledge_as_far(
+    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, lasts: Sequence[Receipt]
+) -> list[Receipt]:
+    """Acknowledge the same on the shards that answer; return the receipts of the others, to be tried again.
+
+    With one shard its error is raised.
+
+    Raises:
+        Forbidden, NotFound, Invalid: as for `acknowledge_up_to`.
+    """
+    done = await _up_to(context, principal, place, member, lasts)
+    arrivals.wake(place.topic)
+    if done.error is not None and not (context.redis.others and isinstance(done.error, REDIS_ERRORS)):
+        raise done.error
+    if done.error is None:
+        _found(done.count, place)
+    return done.left
+
+
+async def _up_to(
+    context: Context, principal: Principal, place: GroupName, member: str, lasts: Sequence[Receipt]
+) -> UpTo:
     check_name("member", member)
     pull = await open_group(context, principal, *place)
-    done = _found(await pull.acknowledge_up_to(member, receipt.entry), place)
-    arrivals.wake(place.topic)
-    return Settled(done)
+    return await pull.acknowledge_up_to(member, lasts)
 
 
 async def extend(

@@ -42,6 +42,8 @@ MAX_GROUPS = 50
 """Groups of a topic that have the same owner, the part of their names before the first dot: Redis tells the groups of a
 stream only all together, and does so at every delivery.
 """
+ABSENT = "absent"
+"""State of a page: there is no such group, and none was to be made."""
 MAX_MEMBERS = 200
 """Members of a group, without those that a later delivery removes because they were not used lately."""
 
@@ -91,7 +93,9 @@ class Page:
     """The result of one round trip."""
 
     state: str
-    """`joined`, `created` (the group is new) or `restored` (it was lost, and is made again at its last known place)."""
+    """`joined`, `created` (the group is new) or `restored` (it was lost, and is made again at its last known place); or
+    `absent`.
+    """
     missed: int
     """Events that were trimmed before the group read them; -1 if at least one was, and the number is not known."""
     trimmed: int
@@ -101,6 +105,8 @@ class Page:
     events: Sequence[Delivered]
     dead: int = 0
     """Events that became dead letters, since they were delivered as often as they may be."""
+    held: int = 0
+    """Events that the member holds, these included."""
 
 
 def consumer_of(member: str, visibility: float) -> str:
@@ -120,8 +126,8 @@ class PullGroup:
     async def receive(self, consumer: str, limits: Limits, *, start: str, unused: float = 0) -> Page:
         """Deliver events to `consumer`, in one round trip.
 
-        A new group begins after the id `start`. Consumers of members that hold nothing and were not used for `unused`
-        seconds are deleted, unless that is 0.
+        A new group begins after the id `start`; if that is empty, none is made. Consumers of members that hold nothing
+        and were not used for `unused` seconds are deleted, unless that is 0.
 
         Raises:
             TooMany: the group would be new and its owner has too many, or the member would be new and the group has.
@@ -135,13 +141,15 @@ class PullGroup:
             _receive(self._redis, self._keys, [self._name, consumer, *sizes, *idles, *rest, *most])
         )
         if len(reply) == 1:
-            raise self._too_many(reply[0].decode())
-        state, missed, trimmed, pending, entries, deliveries, dead = reply
+            if (what := reply[0].decode()) == ABSENT:
+                return Page(ABSENT, 0, 0, 0, ())
+            raise self._too_many(what)
+        state, missed, trimmed, pending, entries, deliveries, dead, held = reply
         events = [
             Delivered(record_of(entry, dict(zip(flat[::2], flat[1::2], strict=True))), number)
             for (entry, flat), number in zip(entries, deliveries, strict=True)
         ]
-        return Page(state.decode(), missed, trimmed, pending, events, dead)
+        return Page(state.decode(), missed, trimmed, pending, events, dead, held)
 
     def _too_many(self, things: str) -> TooMany:
         owner, most_groups, most_members = self._name.partition(".")[0], MAX_GROUPS, MAX_MEMBERS

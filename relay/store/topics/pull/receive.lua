@@ -4,14 +4,15 @@
 -- KEYS: topic stream, places of its pull groups, dead letters of the group
 -- ARGV: group, consumer of the member, limits: events, bytes, events of the group that are not acknowledged;
 --       idle time after which an event of a consumer without a visibility timeout is expired (ms), that of returned
---       ones (ms), consumer of returned ones, start of a new group, minimum idle time of unused consumers to be deleted
---       (ms; 0: delete none), limit of events that the member may hold, unless they have expired, owner of the group
---       (its groups have that name, or begin with it and a dot), most groups of an owner, most members of a group,
---       most deliveries of an event (0: no limit), now (ms)
--- Returns: `groups` or `members` if there are as many as there may be, and nothing was done; else
+--       ones (ms), consumer of returned ones, start of a new group (empty: make none), minimum idle time of unused
+--       consumers to be deleted (ms; 0: delete none), limit of events that the member may hold, unless they have expired,
+--       owner of the group (its groups have that name, or begin with it and a dot), most groups of an owner, most
+--       members of a group, most deliveries of an event (0: no limit), now (ms)
+-- Returns: `groups` or `members` if there are as many as there may be, and `absent` if there is no such group and none was
+-- to be made; then nothing was done. Else
 -- `joined`, `created` or `restored`; number of events that were trimmed before the group read them (-1:
 -- unknown, at least one); number of those trimmed while they were pending; number of pending events afterwards; entries;
--- the number of deliveries of each; number of events that became dead letters.
+-- the number of deliveries of each; number of events that became dead letters; number of events that the member holds.
 --#include types
 --#include pull_group
 --#include group_letters
@@ -25,8 +26,8 @@ local max_deliveries, now = tonumber(ARGV[15]), ARGV[16]
 must_be('stream', stream, dead)
 must_be('hash', places)
 
-local step = 16 -- entries, so that a batch ends soon after its limit of bytes
-local state, missed, trimmed, buried = 'joined', 0, 0, 0
+local step = math.max(math.min(16, math.floor(bytes / 65536)), 1) -- entries: a batch ends soon after its limit of bytes
+local state, missed, trimmed, buried, held = 'joined', 0, 0, 0, 0
 local entries, deliveries = {}, {}
 
 local function has_room_for_group()
@@ -92,7 +93,7 @@ local function bury_worn_out(row)
 end
 
 local function claim_expired(summary)
-    local ids, count_of, held = {}, {}, 0
+    local ids, count_of = {}, {}
     for _, holder in ipairs(summary[4] or {}) do
         local rows = redis.call('XPENDING', stream, name, 'IDLE', least_idle_of(holder[1]), '-', '+', left, holder[1])
         if member_of(holder[1]) == member_of(consumer) then
@@ -162,6 +163,9 @@ end
 
 left = math.min(left, may_hold)
 local known = group_of(stream, name)
+if not known and start == '' and not redis.call('HGET', places, name) then
+    return { 'absent' }
+end
 if not known and not has_room_for_group() then
     return { 'groups' }
 end
@@ -188,4 +192,4 @@ end
 if #entries > 0 or buried > 0 or state ~= 'joined' then
     save_place(places, stream, name)
 end
-return { state, missed, trimmed, group_of(stream, name)['pending'], entries, deliveries, buried }
+return { state, missed, trimmed, group_of(stream, name)['pending'], entries, deliveries, buried, held + #entries }

@@ -15,21 +15,19 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, NotFound, Problem
 from relay.services.topics.pull import settle
 from relay.services.topics.pull.access import open_group
-from relay.services.topics.pull.receive import (
+from relay.services.topics.pull.batch import RESTORED, Batch
+from relay.services.topics.pull.receive import batches, receive
+from relay.services.topics.pull.request import (
     MAX_EVENTS,
     MAX_MAX_DELIVERIES,
     MAX_VISIBILITY,
     MAX_WAIT,
     MIN_VISIBILITY,
-    RESTORED,
-    Batch,
     Request,
-    batches,
     check,
-    receive,
 )
 from relay.store.keys import GroupName
-from relay.store.topics.pull.group import MAX_PENDING, Delivered
+from relay.store.topics.pull.group import MAX_PENDING, Delivered, Receipt
 from relay.web.api.models import DurationText, Input, Output
 from relay.web.api.operation import EVENT_STREAM, Call, Tag, operation
 from relay.web.api.resources.topic_event import TopicEvent, fields_of
@@ -42,6 +40,7 @@ TAG = Tag("pull", "Events for readers without Redis: pull groups over HTTP, and 
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Receipts = Annotated[list[Annotated[str, Field(max_length=60)]], Field(min_length=1, max_length=settle.MAX_RECEIPTS)]
+Cursor = Annotated[str, Field(max_length=4000)]
 Visibility = Annotated[DurationText, Field(ge=MIN_VISIBILITY, le=MAX_VISIBILITY)]
 
 
@@ -80,7 +79,7 @@ class ReceiveQuery(Reading):
     """Events, at most. A batch also ends at 4 MiB."""
     wait: Annotated[DurationText, Field(ge=0, le=MAX_WAIT)] = 0.0
     """Time to wait for the first event, up to `30s`."""
-    ack: Annotated[str, Field(max_length=60)] | None = None
+    ack: Cursor | None = None
     """The `cursor` of the batch before: acknowledges all that this member has up to it, then receives."""
 
 
@@ -95,8 +94,8 @@ class AcknowledgeBody(Input):
     """Events to acknowledge: either `receipts` or `up_to`."""
 
     receipts: Receipts | None = None
-    up_to: Annotated[str, Field(max_length=60)] | None = None
-    """The receipt of the last of all events that `member` has."""
+    up_to: Cursor | None = None
+    """The `cursor` of a batch: all that `member` has up to it. Or the receipt of an event: up to it, on its shard."""
     member: Name = "http"
     """The reader that has the events, for `up_to`."""
 
@@ -140,7 +139,7 @@ class PulledBatch(Output):
     events: list[PulledEvent]
     """In the order of acceptance: first those that are delivered again."""
     cursor: str | None
-    """For `ack` of the next request; null without events."""
+    """For `ack` of the next request; null if there is nothing to acknowledge."""
     group: Literal["joined", "created", "restored"]
     """`created`: the group is new. `restored`: it was lost, and goes on at its last known place."""
     missed: int | None
@@ -175,12 +174,14 @@ async def receive_events(call: Call, path: GroupPath, query: ReceiveQuery) -> Pu
     arrivals = streams.arrivals
     wanted = replace(_request(path, query), limit=query.limit, wait=query.wait)
     check(wanted)
+    left: Sequence[Receipt] = ()
     if query.ack is not None:
-        place, last = GroupName(path.topic, path.group), settle.receipt_of(query.ack, "ack")
+        place, lasts = GroupName(path.topic, path.group), settle.receipts_of(query.ack, "ack")
         with suppress(NotFound):  # a lost group is made again, and what was not acknowledged is delivered again
-            await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, query.member, last)
+            left = await settle.acknowledge_as_far(call.context, arrivals, call.principal, place, query.member, lasts)
     with streams.polling(call.principal) if query.wait else nullcontext():
         batch = await receive(call.context, arrivals, call.principal, wanted, lambda: is_gone(call.request))
+        batch.left = left
     return PulledBatch(
         events=[_pulled(event) for event in batch.events],
         cursor=batch.cursor,
@@ -226,7 +227,7 @@ async def stream_group(call: Call, path: GroupPath, query: StreamQuery) -> web.S
 async def acknowledge_events(call: Call, path: GroupPath, body: AcknowledgeBody) -> Settled:
     """Acknowledge received events: they are handled, and not delivered to the group again.
 
-    With `receipts` exactly these, also if another reader has them now; with `up_to` all that the member has, up to it.
+    With `receipts` exactly these, also if another reader has them now; with `up_to` all that the member has up to it.
     """
     arrivals, place = streams_of(call.request).arrivals, GroupName(path.topic, path.group)
     if (body.receipts is None) == (body.up_to is None):
@@ -234,8 +235,8 @@ async def acknowledge_events(call: Call, path: GroupPath, body: AcknowledgeBody)
     if body.receipts is not None:
         done = await settle.acknowledge(call.context, arrivals, call.principal, place, body.receipts)
     else:
-        last = settle.receipt_of(body.up_to or "", "up_to")
-        done = await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, body.member, last)
+        lasts = settle.receipts_of(body.up_to or "", "up_to")
+        done = await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, body.member, lasts)
     return Settled.model_validate(done)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.rules.current import Rules
 from relay.services.context import Context
+from relay.store.driver.client import WORKER_TIMEOUT
+from relay.store.sharding.shards import Shards, open_shards
 from relay.store.topics.pull.arrivals import Arrivals
 
 if TYPE_CHECKING:
@@ -41,4 +44,22 @@ def context(redis: Redis, redis_url: str, tmp_path: Path) -> Context:
 @pytest.fixture
 async def arrivals(redis: Redis) -> AsyncIterator[Arrivals]:
     async with Arrivals(redis) as arrivals:
+        yield arrivals
+
+
+@pytest.fixture
+async def shards(redis_url: str) -> AsyncIterator[Shards]:
+    async with open_shards(redis_url, WORKER_TIMEOUT, count=4) as shards:
+        yield shards
+
+
+@pytest.fixture
+def whole(context: Context, shards: Shards) -> Context:
+    """The surroundings of a relay with four shards."""
+    return replace(context, redis=shards.home)
+
+
+@pytest.fixture
+async def whole_arrivals(shards: Shards) -> AsyncIterator[Arrivals]:
+    async with Arrivals(shards.home) as arrivals:
         yield arrivals

@@ -9,7 +9,7 @@ from relay.core.access.scopes import EVERY_SCOPE, Scope
 from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from relay.services.topics.pull.receive import Batch
+    from relay.services.topics.pull.batch import Batch
     from relay.store.driver.client import Redis
 
 STREAM = KEYS.topic("support")
@@ -22,8 +22,14 @@ async def feed(redis: Redis, *ids: str, event_type: str = "message.received", bo
     entries = []
     for event_id in ids:
         fields: Any = {"id": event_id, "type": event_type, "line": "+16465550123", "at": "1", "body": body}
-        entries.append((await redis.xadd(STREAM, fields)).decode())
+        entries.append((await redis.xadd(redis.key.topic("support"), fields)).decode())
     return entries
+
+
+async def feed_at(shard: Redis, **events: int) -> None:
+    """Add events to the topic `support` on a shard, each with the time of its routing, Unix milliseconds."""
+    for event_id, ms in events.items():
+        await shard.xadd(shard.key.topic("support"), {"id": event_id, "type": "x", "at": "1", "body": "{}"}, f"{ms}-0")
 
 
 def ids(batch: Batch) -> list[str]:

@@ -8,8 +8,9 @@ import pytest
 from relay.core.access.principal import Principal
 from relay.core.access.scopes import Scope
 from relay.core.errors import Forbidden, Invalid, NotFound, TooMany
-from relay.services.topics.pull.receive import Request, batches, receive
-from relay.services.topics.pull.settle import acknowledge, acknowledge_up_to, extend, receipt_of, release
+from relay.services.topics.pull.receive import batches, receive
+from relay.services.topics.pull.request import Request
+from relay.services.topics.pull.settle import acknowledge, acknowledge_up_to, extend, receipts_of, release
 from relay.store.keys import GroupName
 from relay.store.topics.pull.group import MAX_PENDING, consumer_of
 from tests.services.topics.pull.reading import CRM, OPERATOR, STREAM, feed, ids, receipts
@@ -72,7 +73,7 @@ async def test_batch_of_a_thousand_then_acknowledged_by_its_cursor(context: Cont
     batch = await receive(context, arrivals, CRM, Request(*GROUP, limit=1000))
     assert ids(batch) == [f"e{number}" for number in range(1000)]
     assert batch.cursor is not None
-    settled = await acknowledge_up_to(context, arrivals, CRM, GROUP, "http", receipt_of(batch.cursor, "up_to"))
+    settled = await acknowledge_up_to(context, arrivals, CRM, GROUP, "http", receipts_of(batch.cursor, "up_to"))
     assert settled.done == 1000
     rest = await receive(context, arrivals, CRM, Request(*GROUP, limit=1000))
     assert (len(rest.events), rest.pending) == (100, 100)

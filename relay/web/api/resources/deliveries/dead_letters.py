@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TAG = Tag("dead letters", "Deliveries that failed for good: look at them, send them again, or drop them.")
 
-LetterId = Annotated[str, Field(pattern=r"^\d{1,15}-\d{1,10}$", examples=["1789377302417-0"])]
+LetterId = Annotated[str, Field(pattern=r"^\d{1,15}-\d{1,10}(\.[1-9]\d?)?$", examples=["1789377302417-0"])]
 
 
 class LetterPath(Input):

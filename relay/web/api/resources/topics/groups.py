@@ -18,7 +18,7 @@ from relay.web.api.resources.topics.topics import TopicPath
 TAG = Tag("pull groups", "Consumer groups by which teams read a topic themselves.")
 
 GroupName = Annotated[str, Field(min_length=1, max_length=200)]
-EntryId = Annotated[str, Field(pattern=r"^\d{1,15}-\d{1,10}$", examples=["1789377302417-0"])]
+EntryId = Annotated[str, Field(pattern=r"^\d{1,15}-\d{1,10}(\.[1-9]\d?)?$", examples=["1789377302417-0"])]
 
 
 class GroupPath(TopicPath):
@@ -93,6 +93,8 @@ class SeekResult(Output):
     """The number of events between the two."""
     is_back: bool
     """True if they are read again, false if they are skipped."""
+    skipped: int
+    """The number of those that are skipped: of several shards, some may be behind the new position."""
     is_complete: bool
     """False if the topic no longer holds everything since the target."""
     redelivered: int | None
@@ -141,7 +143,8 @@ async def seek_group(call: Call, path: GroupPath, body: SeekBody) -> SeekResult:
         before=move.current,
         after=move.after,
         events=move.events,
-        is_back=move.is_back,
+        is_back=planned.is_back,
+        skipped=planned.skipped,
         is_complete=planned.is_complete,
         redelivered=redelivered,
     )
