@@ -143,12 +143,13 @@ async def plan(context: Context, principal: Principal, topic: str, name: str, ta
 
 def _check_entry(target: Target, parts: Mapping[int, Seek]) -> None:
     """Check that the topic goes as far as the entry that was named."""
-    if target.shard not in parts or target.after is None:
+    shard, after = target.shard, target.after
+    if shard is None or after is None or shard not in parts:
         return
-    part = parts[target.shard]
-    if order_of(target.after) > order_of(part.last):
+    part = parts[shard]
+    if order_of(after) > order_of(part.last):
         raise Conflict(
-            f'"{part.topic}" ends before that entry, at {entry_name(part.last, target.shard)}',
+            f'"{part.topic}" ends before that entry, at {entry_name(part.last, shard)}',
             hint=Hint("--to end skips everything stored", '"to": "end" skips everything stored'),
         )
 

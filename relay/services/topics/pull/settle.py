@@ -80,7 +80,7 @@ async def acknowledge_up_to(
     arrivals.wake(place.topic)
     if done.error is not None:
         raise done.error
-    return Settled(_found(done.count, place))
+    return Settled(_found(done.done, place))
 
 
 async def acknowledge_as_far(
@@ -98,7 +98,7 @@ async def acknowledge_as_far(
     if done.error is not None and not (context.redis.others and isinstance(done.error, REDIS_ERRORS)):
         raise done.error
     if done.error is None:
-        _found(done.count, place)
+        _found(done.done, place)
     return done.left
 
 

@@ -46,7 +46,7 @@ class Reading(NamedTuple):
 class UpTo(NamedTuple):
     """The result of acknowledging up to events of several shards."""
 
-    count: int | None
+    done: int | None
     """The number of events that were acknowledged; None if there is no such group."""
     left: list[Receipt]
     """The receipts on shards that did not answer."""
@@ -168,11 +168,13 @@ async def _gathered(calls: Mapping[int, Awaitable[Result]]) -> dict[int, Result 
             return {number: await call}
         except (RelayError, *REDIS_ERRORS) as error:
             return {number: error}
-    found = await asyncio.gather(*calls.values(), return_exceptions=True)
-    for result in found:
-        if isinstance(result, BaseException) and not isinstance(result, (RelayError, *REDIS_ERRORS)):
+    found: dict[int, Result | Exception] = {}
+    for number, result in zip(calls, await asyncio.gather(*calls.values(), return_exceptions=True), strict=True):
+        if not isinstance(result, BaseException) or isinstance(result, (RelayError, *REDIS_ERRORS)):
+            found[number] = result
+        else:
             raise result
-    return dict(zip(calls, found, strict=True))  # type: ignore[arg-type]  the others were raised
+    return found
 
 
 def _located(receipt: Receipt) -> tuple[Receipt, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -156,8 +157,8 @@ async def test_long_poll_waits_for_all_shards_with_one_connection_to_each(
             asyncio.create_task(receive(whole, whole_arrivals, CRM, Request("support", f"crm.{number}", wait=20)))
             for number in range(20)
         ]
-        await eventually(lambda shard=shard: waiting(shard, 20))
-        await eventually(lambda shard=shard: blocked_few(shard))
+        await eventually(partial(waiting, shard, 20))
+        await eventually(partial(blocked_few, shard))
         await feed(shard, "a")
         assert all(ids(batch) == ["a"] for batch in await asyncio.gather(*polls))
 
@@ -168,7 +169,8 @@ async def waiting(shard: Redis, count: int) -> bool:
 
 
 async def blocked_few(redis: Redis) -> bool:
-    return 0 < sum(client["cmd"] == "xread" for client in await redis.client_list()) <= 4
+    blocked = sum(client["cmd"] == "xread" for client in await redis.client_list())
+    return bool(0 < blocked <= 4)
 
 
 async def test_stream_holds_no_more_than_its_member_may_on_all_shards(

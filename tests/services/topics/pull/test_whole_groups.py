@@ -159,7 +159,8 @@ async def test_group_that_is_missing_on_a_shard_is_moved_on_the_others(read: Con
 async def test_deletion_that_was_interrupted_is_repeated(
     read: Context, shards: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    delete, done = GroupLetters.delete_group, []
+    delete = GroupLetters.delete_group
+    done: list[GroupName] = []
 
     async def interrupted(self: GroupLetters, name: GroupName, *, with_letters: bool) -> int | None:
         if len(done) == 2:
