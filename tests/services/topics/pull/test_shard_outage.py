@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -87,6 +89,22 @@ async def test_events_of_the_others_are_received_while_a_shard_is_away(
     await eventually(lambda: not watching.away)
     assert ids(await receive(split, watching, CRM, Request(*GROUP, member="two"))) == []
     assert (await acknowledge(split, watching, CRM, GROUP, receipts(first))).done == 1
+
+
+async def test_shard_that_hangs_does_not_delay_the_others_again_and_again(
+    split: Context, watching: Arrivals, server: RedisServer
+) -> None:
+    await receive(split, watching, CRM, READ)
+    server.signal(signal.SIGSTOP)
+    await feed(split.redis, "first")
+    assert ids(await receive(split, watching, CRM, READ)) == ["first"]
+    await eventually(lambda: watching.away)
+    started = time.monotonic()
+    for number in range(10):
+        await feed(split.redis, f"e{number}")
+        assert ids(await receive(split, watching, CRM, READ)) == [f"e{number}"]
+    assert time.monotonic() - started < 10 * REQUEST_TIMEOUT / 2
+    server.signal(signal.SIGCONT)
 
 
 async def test_shard_that_is_back_wakes_who_waits(
