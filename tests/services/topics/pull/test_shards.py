@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.core.errors import Invalid, NotFound
+from relay.core.errors import Invalid, NotFound, TooMany
+from relay.services.topics.pull import batch as batch_module
 from relay.services.topics.pull.receive import batches, receive
 from relay.services.topics.pull.request import Request
 from relay.services.topics.pull.settle import (
@@ -19,7 +20,9 @@ from relay.services.topics.pull.settle import (
     reject,
     release,
 )
+from relay.store.isolation import WrongType
 from relay.store.keys import GroupName
+from relay.store.topics.pull import group as group_module
 from relay.store.topics.pull.group import consumer_of
 from tests.services.topics.pull.reading import CRM, feed, feed_at, ids, receipts
 from tests.support import TIMEOUT, eventually
@@ -266,3 +269,45 @@ async def test_killed_readers_events_of_all_shards_come_to_the_next(
     assert sorted(found) == sorted(ids(killed))
     holders = [await shard.xinfo_consumers(shard.key.topic("support"), "crm") for shard in shards.all]
     assert all(consumer_of("two", 60).encode() in {row["name"] for row in rows} for rows in holders)
+
+
+async def test_shard_with_too_many_members_keeps_no_events_of_the_others(
+    whole: Context, whole_arrivals: Arrivals, shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_module, "MAX_MEMBERS", 1)
+    for shard in shards.all[1:]:
+        await feed(shard, "held")
+    await receive(whole, whole_arrivals, CRM, Request(*GROUP, member="one"))
+    await feed(shards.all[0], "a")
+    other = Request(*GROUP, member="two")
+    assert ids(await receive(whole, whole_arrivals, CRM, other)) == ["a"]
+    with pytest.raises(TooMany, match="has 1 members already"):
+        await receive(whole, whole_arrivals, CRM, other)
+
+
+async def test_overwritten_key_of_a_shard_keeps_no_events_of_the_others(
+    whole: Context, whole_arrivals: Arrivals, shards: Shards
+) -> None:
+    await receive(whole, whole_arrivals, CRM, READ)
+    broken = shards.all[2]
+    await broken.set(broken.key.group_dead(*GROUP), "of a wrong type")
+    await feed(shards.all[1], "a")
+    assert ids(await receive(whole, whole_arrivals, CRM, Request(*GROUP, wait=5))) == ["a"]
+    with pytest.raises(WrongType):
+        await receive(whole, whole_arrivals, CRM, Request(*GROUP, wait=5))
+
+
+async def test_full_shard_is_told_when_there_is_nothing_else(
+    whole: Context, whole_arrivals: Arrivals, shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (group_module, batch_module):
+        monkeypatch.setattr(module, "MAX_PENDING", 3)
+    await feed(shards.all[1], *(f"e{number}" for number in range(5)))
+    batch = await receive(whole, whole_arrivals, CRM, READ)
+    assert ids(batch) == ["e0", "e1", "e2"]
+    await feed(shards.all[3], "other")
+    assert ids(await receive(whole, whole_arrivals, CRM, Request(*GROUP, member="two", wait=5))) == ["other"]
+    with pytest.raises(TooMany, match="4 events of the group"):
+        await receive(whole, whole_arrivals, CRM, Request(*GROUP, member="two", wait=5))
+    await acknowledge(whole, whole_arrivals, CRM, GROUP, receipts(batch))
+    assert ids(await receive(whole, whole_arrivals, CRM, Request(*GROUP, member="two", wait=5))) == ["e3", "e4"]
