@@ -172,7 +172,8 @@ async def waiting(shard: Redis, count: int) -> bool:
 
 
 async def blocked_few(redis: Redis) -> bool:
-    blocked = sum(client["cmd"] == "xread" for client in await redis.client_list())
+    """Return True if connections are blocked in Redis, and no more than there are shards."""
+    blocked = sum("b" in client["flags"] for client in await redis.client_list())
     return bool(0 < blocked <= 4)
 
 
