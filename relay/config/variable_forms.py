@@ -24,7 +24,11 @@ DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
 DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SHARDS_LACK = (
-    "replays of a topic", "events and their search", "tail", "relay.consumer", "relay shards",
+    "replays of a topic",
+    "events and their search",
+    "tail",
+    "relay.consumer",
+    "relay shards",
 )
 """Parts that know only the first shard."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
