@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .names import tagged
 from .options import EXPLICIT
-from .protocol.member import Member
+from .protocol.whole import WholeMember
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .event import Event
     from .options import Options
 
+LEAVE_TIMEOUT = 10.0
+"""Seconds after which a member that leaves waits for Redis no longer."""
+END_TIMEOUT = 1.5
+"""Seconds in which a pump ends, unless its shard cannot be reached."""
 LOOK = 0.25
 """Seconds between two looks at what must not wait for a slow handler: acknowledgements, claims, a stop."""
 
@@ -27,8 +31,8 @@ class ConsumerBase:
             options = options._replace(key_prefix=tagged(options.key_prefix))
         self._options = options
         self._is_settling = options.acknowledge != EXPLICIT
-        self._member = Member(options, block)
-        self._reading = self._member.reading
+        self._member = WholeMember(options, block)
+        self._readings = self._member.readings
         self._current: Sequence[Event] = ()
 
     @property
@@ -39,12 +43,12 @@ class ConsumerBase:
     @property
     def missed(self) -> int:
         """Events that were trimmed before the group read them, as far as this member has seen."""
-        return self._member.group.missed
+        return sum(reading.group.missed for reading in self._readings)
 
     @property
     def trimmed(self) -> int:
         """Events that were trimmed while they were pending."""
-        return self._member.group.trimmed
+        return sum(reading.group.trimmed for reading in self._readings)
 
     @property
     def dead(self) -> int:
@@ -66,10 +70,13 @@ class ConsumerBase:
         It has to be cheap: it is all that happens between two events of a batch.
         """
         if self._current:
-            if self._is_settling and (entry := self._current[0].entry) in self._reading.held:
-                self._reading.done.append(entry)
+            if self._is_settling:
+                done = self._current[0]
+                reading = self._readings[done.shard]
+                if done.stream_id in reading.held:
+                    reading.done.append(done.stream_id)
             self._current = ()
-        event = self._reading.take()
+        event = self._member.take()
         return None if event is None else self._begin(event)
 
     def _begin(self, event: Event) -> Event:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from .base import LOOK, ConsumerBase
+from .base import LEAVE_TIMEOUT, LOOK, ConsumerBase
 from .clients.blocking import Connected
 from .errors import UNAVAILABLE, ConsumerError
 from .names import CLAIM_AFTER, DEFAULT_PREFIX, MAX_DELIVERIES, MAX_PREFETCH
 from .options import NEXT, Options, checked
+from .protocol.part import Tools
 from .threads import ThreadRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from typing_extensions import Self
 
     from .clients.blocking import Client
     from .event import Event
+    from .protocol.part import Part
     from .protocol.steps import Steps
 
 Answer = TypeVar("Answer")
@@ -62,8 +66,9 @@ class SyncConsumer(ConsumerBase):
         """Use `consume_sync`."""
         self._connected = Connected(redis)
         super().__init__(options, self._connected.block, is_of_cluster=self._connected.is_of_cluster)
-        self._filling, self._claiming, self._left = threading.Lock(), threading.Lock(), threading.Event()
-        self._heartbeat: threading.Thread | None = None
+        self._filling, self._left = threading.Lock(), threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._member.use(Tools(threading.Event, threading.Lock, self._start))
 
     def __enter__(self) -> Self:
         """Join the group.
@@ -75,10 +80,10 @@ class SyncConsumer(ConsumerBase):
         try:
             self._connected.run(self._member.join())
         except BaseException:
+            self._end_threads()
             self._connected.close()
             raise
-        self._heartbeat = threading.Thread(target=self._beat, name="linq-relay-consumer-heartbeat", daemon=True)
-        self._heartbeat.start()
+        self._begin_thread("heartbeat", self._beat, self._member.parts[0])
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -86,17 +91,30 @@ class SyncConsumer(ConsumerBase):
         failed, self._current = self._current, ()
         if error is None:
             self._settle(failed)
-        self._member.stop()
-        self._left.set()
-        if self._heartbeat is not None:
-            self._heartbeat.join()
-        raised = error if isinstance(error, Exception) else None
+        raised, parts = error if isinstance(error, Exception) else None, self._member.parts
         try:
-            self._connected.run(self._member.leave(failed, raised))
-        except (*UNAVAILABLE, ConsumerError) as reason:
-            _log.info("%s could not hand back its events, which are taken over later: %r", self.member, reason)
+            self._end_threads()
+            if len(parts) == 1:
+                self._leave(parts[0], failed, raised)
+            else:
+                with ThreadPoolExecutor(len(parts)) as pool:
+                    list(pool.map(lambda part: self._leave(part, failed, raised), parts))
         finally:
             self._connected.close()
+
+    def _end_threads(self) -> None:
+        self._member.stop()
+        self._left.set()
+        until = time.monotonic() + LEAVE_TIMEOUT
+        for thread in self._threads:
+            thread.join(max(until - time.monotonic(), 0))
+
+    def _leave(self, part: Part, failed: Sequence[Event], error: Exception | None) -> None:
+        of_part = [event for event in failed if event.shard == part.shard]
+        try:
+            self._connected.of(part.shard).run(part.member.leave(of_part, error))
+        except (*UNAVAILABLE, ConsumerError) as reason:
+            _log.info("%s could not hand back its events, which are taken over later: %r", self.member, reason)
 
     def __iter__(self) -> Self:
         return self
@@ -137,35 +155,58 @@ class SyncConsumer(ConsumerBase):
         Raises:
             ConsumerError: Redis refuses a command.
         """
-        running = ThreadRun(self._member, self._connected, self._claiming, handler, concurrency)
+        running = ThreadRun(self._member, self._connected, handler, concurrency)
         with self._filling:
             running.until_stopped(stop_timeout)
 
     def ack(self, *events: Event) -> None:
         """Acknowledge events."""
-        self._connected.run(self._member.acknowledge(events))
+        for event in events:
+            self._member.settle(event)
+        for shard in sorted({event.shard for event in events}):
+            self._connected.of(shard).run(self._member.parts[shard].member.acknowledge(()))
 
     def reject(self, event: Event, reason: str = "") -> bool:
         """Make the event a dead letter of the group at once; return False if another member has it by now."""
-        return self._locked(self._member.reject(event, reason))
+        part = self._member.part_of(event)
+        return self._locked(part, part.member.reject(event, reason))
 
     def release(self, *events: Event) -> None:
         """Hand events back: the next member that asks gets them, perhaps this one."""
         for event in events:
-            self._locked(self._member.release(event))
+            part = self._member.part_of(event)
+            self._locked(part, part.member.release(event))
 
-    def _locked(self, steps: Steps[Answer]) -> Answer:
-        with self._claiming:  # a heartbeat must not claim what is being handed back
-            return self._connected.run(steps)
+    def _locked(self, part: Part, steps: Steps[Answer]) -> Answer:
+        with part.lock:  # a heartbeat must not claim what is being handed back
+            return self._connected.of(part.shard).run(steps)
 
-    def _beat(self) -> None:
+    def _start(self, part: Part) -> None:
+        self._begin_thread("pump", self._pump, part)
+        if part.shard:
+            self._begin_thread("heartbeat", self._beat, part)
+
+    def _begin_thread(self, what: str, target: Callable[[Part], None], part: Part) -> None:
+        name = f"linq-relay-consumer-{what}" + (f"-{part.shard}" if part.shard else "")
+        thread = threading.Thread(target=target, args=(part,), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _pump(self, part: Part) -> None:
+        self._connected.of(part.shard).run(self._member.pump(part))
+        if part.member.is_stopping:
+            self._left.wait(SOON)
+            with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # leaving tries again
+                self._locked(part, part.member.hand_back_waiting())
+
+    def _beat(self, part: Part) -> None:
         member = self._member
-        while not self._left.wait(min(LOOK, member.reading.beat_every)):
+        while not self._left.wait(min(LOOK, part.reading.beat_every)):
             with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # reading meets it too, and ends
-                self._locked(member.look_after())
+                self._locked(part, part.member.look_after())
                 if member.must_hand_back and self._filling.acquire(blocking=False):
                     try:
                         self._left.wait(SOON)
-                        self._locked(member.hand_back_waiting())
+                        self._locked(part, member.hand_back_waiting())
                     finally:
                         self._filling.release()

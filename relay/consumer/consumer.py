@@ -7,26 +7,25 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .base import LOOK, ConsumerBase
+from .base import END_TIMEOUT, LEAVE_TIMEOUT, LOOK, ConsumerBase
 from .clients.asynchronous import Connected
 from .errors import UNAVAILABLE, ConsumerError
 from .names import CLAIM_AFTER, DEFAULT_PREFIX, MAX_DELIVERIES, MAX_PREFETCH
 from .options import NEXT, Options, checked
+from .protocol.part import Tools
 from .tasks import Run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from typing_extensions import Self
 
     from .clients.asynchronous import Client
     from .event import Event
+    from .protocol.part import Part
     from .protocol.steps import Steps
 
 Answer = TypeVar("Answer")
-
-LEAVE_TIMEOUT = 10.0
-"""Seconds after which a member that leaves waits for Redis no longer."""
 
 _log = logging.getLogger(__package__)
 
@@ -77,11 +76,11 @@ class Consumer(ConsumerBase):
         """Use `consume`."""
         self._connected = Connected(redis)
         super().__init__(options, self._connected.block, is_of_cluster=self._connected.is_of_cluster)
-        self._heartbeat: asyncio.Task[None] | None = None
+        self._heartbeats: list[asyncio.Task[None]] = []
+        self._pumps: list[asyncio.Task[None]] = []
         self._is_leaving = False
         """True once no handler of this member can be at work."""
         self._filling: Any = None
-        self._claiming: Any = None
 
     async def __aenter__(self) -> Self:
         """Join the group.
@@ -90,13 +89,15 @@ class Consumer(ConsumerBase):
             UnknownTopic: the relay has no such topic, even after ten seconds.
             ConsumerError: the topic's key is not a stream, or Redis refuses the credentials or a command.
         """
-        self._filling, self._claiming = asyncio.Lock(), asyncio.Lock()  # of the running loop, for Python 3.9
+        self._filling = asyncio.Lock()  # of the running loop, for Python 3.9
+        self._member.use(Tools(asyncio.Event, asyncio.Lock, self._start))
         try:
             await self._connected.run(self._member.join())
         except BaseException:
+            await self._end_tasks()
             await self._connected.aclose()
             raise
-        self._heartbeat = asyncio.create_task(self._beat())
+        self._heartbeats.append(asyncio.create_task(self._beat(self._member.parts[0])))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -104,18 +105,32 @@ class Consumer(ConsumerBase):
         failed, self._current = self._current, ()
         if error is None:
             self._settle(failed)
-        self._member.stop()
-        self._is_leaving = True
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
-            await asyncio.wait([self._heartbeat], timeout=LEAVE_TIMEOUT)
         raised = error if isinstance(error, Exception) else None
         try:
-            await asyncio.wait_for(self._connected.run(self._member.leave(failed, raised)), LEAVE_TIMEOUT)
-        except (*UNAVAILABLE, asyncio.TimeoutError, ConsumerError) as reason:
-            _log.info("%s could not hand back its events, which are taken over later: %r", self.member, reason)
+            await self._end_tasks()
+            await asyncio.gather(*(self._leave(part, failed, raised) for part in self._member.parts))
         finally:
             await self._connected.aclose()
+
+    async def _end_tasks(self) -> None:
+        self._member.stop()
+        self._is_leaving = True
+        for task in self._heartbeats:
+            task.cancel()
+        if self._pumps:
+            _, late = await asyncio.wait(self._pumps, timeout=END_TIMEOUT)  # a read that was cancelled may take events
+            for task in late:
+                task.cancel()
+        if tasks := [*self._heartbeats, *self._pumps]:
+            await asyncio.wait(tasks, timeout=LEAVE_TIMEOUT)
+
+    async def _leave(self, part: Part, failed: Sequence[Event], error: Exception | None) -> None:
+        of_part = [event for event in failed if event.shard == part.shard]
+        leaving = self._connected.of(part.shard).run(part.member.leave(of_part, error))
+        try:
+            await asyncio.wait_for(leaving, LEAVE_TIMEOUT)
+        except (*UNAVAILABLE, asyncio.TimeoutError, ConsumerError) as reason:
+            _log.info("%s could not hand back its events, which are taken over later: %r", self.member, reason)
 
     def __aiter__(self) -> Self:
         return self
@@ -157,33 +172,49 @@ class Consumer(ConsumerBase):
         Raises:
             ConsumerError: Redis refuses a command.
         """
-        running = Run(self._member, self._connected, self._claiming, handler, concurrency)
+        running = Run(self._member, self._connected, handler, concurrency)
         async with self._filling:
             await running.until_stopped(stop_timeout)
 
     async def ack(self, *events: Event) -> None:
         """Acknowledge events."""
-        await self._connected.run(self._member.acknowledge(events))
+        for event in events:
+            self._member.settle(event)
+        for shard in sorted({event.shard for event in events}):
+            await self._connected.of(shard).run(self._member.parts[shard].member.acknowledge(()))
 
     async def reject(self, event: Event, reason: str = "") -> bool:
         """Make the event a dead letter of the group at once; return False if another member has it by now."""
-        return await self._locked(self._member.reject(event, reason))
+        part = self._member.part_of(event)
+        return await self._locked(part, part.member.reject(event, reason))
 
     async def release(self, *events: Event) -> None:
         """Hand events back: the next member that asks gets them, perhaps this one."""
         for event in events:
-            await self._locked(self._member.release(event))
+            part = self._member.part_of(event)
+            await self._locked(part, part.member.release(event))
 
-    async def _locked(self, steps: Steps[Answer]) -> Answer:
-        async with self._claiming:  # a heartbeat must not claim what is being handed back
-            return await self._connected.run(steps)
+    async def _locked(self, part: Part, steps: Steps[Answer]) -> Answer:
+        async with part.lock:  # a heartbeat must not claim what is being handed back
+            return await self._connected.of(part.shard).run(steps)
 
-    async def _beat(self) -> None:
+    def _start(self, part: Part) -> None:
+        self._pumps.append(asyncio.create_task(self._pump(part)))
+        if part.shard:
+            self._heartbeats.append(asyncio.create_task(self._beat(part)))
+
+    async def _pump(self, part: Part) -> None:
+        await self._connected.of(part.shard).run(self._member.pump(part))
+        if part.member.is_stopping:
+            with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # leaving tries again
+                await self._locked(part, part.member.hand_back_waiting())
+
+    async def _beat(self, part: Part) -> None:
         member = self._member
         while not self._is_leaving:  # a library may swallow the cancellation
-            await asyncio.sleep(min(LOOK, member.reading.beat_every))
+            await asyncio.sleep(min(LOOK, part.reading.beat_every))
             with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # reading meets it too, and ends
-                await self._locked(member.look_after())
+                await self._locked(part, part.member.look_after())
                 if member.must_hand_back and not self._filling.locked():
                     async with self._filling:
-                        await self._locked(member.hand_back_waiting())
+                        await self._locked(part, member.hand_back_waiting())

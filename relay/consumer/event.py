@@ -15,12 +15,16 @@ _MAX_DIGITS = 4300  # Python's own limit for turning text into an int
 class Event:
     """An entry of a topic's stream."""
 
-    __slots__ = ("_raw", "began", "deliveries", "entry")
+    __slots__ = ("_raw", "began", "deliveries", "shard", "stream_id")
 
-    def __init__(self, entry: str, raw: Sequence[bytes] | Mapping[bytes, bytes], deliveries: int = 1) -> None:
+    def __init__(
+        self, stream_id: str, raw: Sequence[bytes] | Mapping[bytes, bytes], deliveries: int = 1, shard: int = 0
+    ) -> None:
         """`raw` has the fields as Redis sends them: names and values in turn."""
-        self.entry = entry
-        """The stream entry's id; grows in the order of acceptance."""
+        self.stream_id = stream_id
+        """The entry's id in the stream of its shard."""
+        self.shard = shard
+        """The number of the shard; 0 is the first, or the only one."""
         self.deliveries = deliveries
         """The number of times that it was delivered to this group, this one included."""
         self.began = False
@@ -36,6 +40,11 @@ class Event:
                 raw = [part.encode() for part in raw]
             raw = self._raw = dict(zip(raw[::2], raw[1::2]))
         return raw  # type: ignore[no-any-return]
+
+    @property
+    def entry(self) -> str:
+        """The entry's id in the topic; grows in the order of acceptance. On a shard beside the first, `ID.SHARD`."""
+        return f"{self.stream_id}.{self.shard}" if self.shard else self.stream_id
 
     def _text(self, name: bytes) -> str | None:
         value = self.fields.get(name)

@@ -48,8 +48,20 @@ def tagged(prefix: str) -> str:
     return prefix if prefix.startswith("{") else f"{{{prefix}}}"
 
 
+def shard_prefix(prefix: str, shard: int) -> str:
+    """Return the prefix of the keys of a shard: the first one's is the relay's own."""
+    if not shard:
+        return prefix
+    return f"{prefix[:-1]}/{shard}}}" if prefix.endswith("}") else f"{prefix}/{shard}"
+
+
+def shards_key(prefix: str) -> str:
+    """Return the key of the number of shards; without it there is one."""
+    return f"{prefix}:shards"
+
+
 def keys_of(topic: str, group: str, prefix: str = DEFAULT_PREFIX) -> Keys:
-    """Return the keys of `group` of `topic`."""
+    """Return the keys of `group` of `topic`; `prefix` is that of a shard."""
     stream = f"{prefix}:topic:{topic}"
     return Keys(stream, f"{stream}:places", f"{prefix}:dead:{topic}:{group}", f"{prefix}:topics")
 

@@ -13,7 +13,7 @@ from .names import PUSH_GROUP_PREFIX, RESERVED_MEMBERS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_START = re.compile(r"\d{1,16}(-\d{1,20})?|\$", re.ASCII)
+_START = re.compile(r"\d{1,16}(-\d{1,20}(\.\d{1,4})?)?|\$", re.ASCII)
 _numbers = itertools.count(1)
 
 NEXT, EXPLICIT = "next", "explicit"
@@ -56,7 +56,8 @@ def checked(options: Options) -> Options:
         raise ValueError(f"max_deliveries is 1 or more, or 0 for no limit, not {options.max_deliveries}")
     if options.prefetch < 1:
         raise ValueError(f"prefetch is 1 or more, not {options.prefetch}")
-    return options._replace(member=options.member or _own_name())
+    start, _, _ = options.start.partition(".")  # of an entry that names its shard, the time
+    return options._replace(member=options.member or _own_name(), start=start)
 
 
 def _own_name() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .base import LOOK
 from .errors import UNAVAILABLE
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .clients.asynchronous import Connected
     from .event import Event
-    from .protocol.member import Member
+    from .protocol.whole import WholeMember
 
 ALONE = 3
 """Deliveries from which an event is handled with no other at the same time: it may kill its process."""
@@ -27,17 +27,15 @@ class Run:
 
     def __init__(
         self,
-        member: Member,
+        member: WholeMember,
         connected: Connected,
-        claiming: Any,
         handler: Callable[[Event], Awaitable[object]],
         concurrency: int,
     ) -> None:
-        """`claiming` is the lock under which events are claimed or handed back."""
-        self._member, self._connected, self._claiming, self._handler = member, connected, claiming, handler
+        self._member, self._connected, self._handler = member, connected, handler
         self._lanes = Lanes(concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._flusher: asyncio.Task[None] | None = None
+        self._flushers: dict[int, asyncio.Task[None]] = {}  # by shard
         self._changed = asyncio.Event()
         self._error: BaseException | None = None
 
@@ -61,9 +59,9 @@ class Run:
             if lanes.is_full:
                 await self._change()
                 continue
-            event = member.reading.take()
+            event = member.take()
             if event is None:
-                member.reading.is_idle = lanes.is_empty
+                member.is_idle = lanes.is_empty
                 event = await self._connected.run(member.advance())
             if event is not None:
                 lanes.add(event)
@@ -109,26 +107,27 @@ class Run:
                 try:
                     await self._handler(tried)
                 except Exception as error:  # noqa: BLE001, PERF203  logged, and counted as a delivery
-                    tried = await self._connected.run(self._member.failed(tried, error))
+                    tried = await self._connected.of(tried.shard).run(self._member.failed(tried, error))
                     if tried is not None:
                         tried.began = True
                 else:
                     self._member.settle(tried)
-                    self._acknowledge_soon()
+                    self._acknowledge_soon(tried.shard)
                     break
         except Exception as error:  # noqa: BLE001  of Redis: the caller of `run` gets it
             self._fail(error)
 
-    def _acknowledge_soon(self) -> None:
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._acknowledge())
+    def _acknowledge_soon(self, shard: int) -> None:
+        flusher = self._flushers.get(shard)
+        if flusher is None or flusher.done():
+            self._flushers[shard] = asyncio.create_task(self._acknowledge(shard))
 
-    async def _acknowledge(self) -> None:
-        reading = self._member.reading
+    async def _acknowledge(self, shard: int) -> None:
+        reading, connected = self._member.readings[shard], self._connected.of(shard)
         try:
             while reading.done:
                 await asyncio.sleep(_GATHER)  # several together, or with the next read
-                await self._connected.run(reading.flush(must=True))
+                await connected.run(reading.flush(must=True))
         except Exception as error:  # noqa: BLE001  the caller of `run` gets it
             self._fail(error)
 
@@ -140,7 +139,7 @@ class Run:
     async def _finish(self, timeout: float) -> None:
         """Hand back what was not begun, then wait for the handlers."""
         with contextlib.suppress(*UNAVAILABLE, asyncio.TimeoutError):
-            async with self._claiming:
+            async with self._member.parts[0].lock:
                 await asyncio.wait_for(self._connected.run(self._member.hand_back_waiting()), timeout)
         if self._tasks:
             _, late = await asyncio.wait(set(self._tasks), timeout=timeout)
@@ -148,5 +147,7 @@ class Run:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-        if self._flusher is not None:
-            await asyncio.wait([self._flusher])
+        if self._flushers:
+            _, late = await asyncio.wait(self._flushers.values(), timeout=timeout)
+            for task in late:  # its shard cannot be reached
+                task.cancel()

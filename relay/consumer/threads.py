@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .base import LOOK
 from .errors import UNAVAILABLE
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from .clients.blocking import Connected
     from .event import Event
-    from .protocol.member import Member
+    from .protocol.part import Part
+    from .protocol.whole import WholeMember
 
 
 class ThreadRun:
@@ -26,14 +27,12 @@ class ThreadRun:
 
     def __init__(
         self,
-        member: Member,
+        member: WholeMember,
         connected: Connected,
-        claiming: Any,
         handler: Callable[[Event], object],
         concurrency: int,
     ) -> None:
-        """`claiming` is the lock under which events are claimed or handed back."""
-        self._member, self._connected, self._claiming, self._handler = member, connected, claiming, handler
+        self._member, self._connected, self._handler = member, connected, handler
         self._lanes, self._changed = Lanes(concurrency), threading.Condition()
         self._flushing = threading.Lock()
         self._pool = ThreadPoolExecutor(concurrency, "linq-relay-consumer")
@@ -57,9 +56,9 @@ class ThreadRun:
                 if lanes.is_full:
                     self._changed.wait(LOOK)
                     continue
-            event = member.reading.take()
+            event = member.take()
             if event is None:
-                member.reading.is_idle = lanes.is_empty
+                member.is_idle = lanes.is_empty
                 event = self._connected.run(member.advance())
             if event is not None:
                 with self._changed:
@@ -82,13 +81,13 @@ class ThreadRun:
                 try:
                     self._handler(tried)
                 except Exception as error:  # noqa: BLE001, PERF203  logged, and counted as a delivery
-                    tried = self._connected.run(self._member.failed(tried, error))
+                    tried = self._connected.of(tried.shard).run(self._member.failed(tried, error))
                     if tried is not None:
                         tried.began = True
                 else:
                     self._member.settle(tried)
                     break
-            self._acknowledge()
+            self._acknowledge(self._member.part_of(event))
         except BaseException as error:  # noqa: BLE001  the caller of `run` gets it
             self._error = self._error or error
             self._member.stop()
@@ -99,17 +98,23 @@ class ThreadRun:
                 self._start()
                 self._changed.notify_all()
 
-    def _acknowledge(self) -> None:
-        """Acknowledge what is done, unless another thread does so; it then takes this event along."""
-        while self._member.reading.done and self._flushing.acquire(blocking=False):
+    def _acknowledge(self, part: Part) -> None:
+        """Acknowledge what is done, unless another thread does so; it then takes this event along.
+
+        With several shards the next read of each does so, or its heartbeat: a shard that cannot be reached must not
+        keep a thread from the others.
+        """
+        if self._member.is_sharded:
+            return
+        while part.reading.done and self._flushing.acquire(blocking=False):
             try:
-                self._connected.run(self._member.acknowledge(()))
+                self._connected.run(part.member.acknowledge(()))
             finally:
                 self._flushing.release()
 
     def _finish(self, timeout: float) -> None:
         """Hand back what was not begun, then wait for the handlers."""
-        with contextlib.suppress(*UNAVAILABLE), self._claiming:
+        with contextlib.suppress(*UNAVAILABLE), self._member.parts[0].lock:
             self._connected.run(self._member.hand_back_waiting())
         until = time.monotonic() + timeout
         with self._changed:

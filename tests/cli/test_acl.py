@@ -54,7 +54,7 @@ async def test_redis_takes_the_rule(redis: Redis, arguments: str, begins: str) -
         ("--viewer", "resetkeys %R~acme:* %R~acme/1:* resetchannels "),
         (
             "--topic support --group billing",
-            "resetkeys ~acme:topic:support %R~acme:topics ~acme/1:topic:support %R~acme/1:topics resetchannels ",
+            "resetkeys ~acme:topic:support %R~acme:topics ~acme/1:topic:support %R~acme/1:topics %R~acme:shards ",
         ),
     ],
 )
@@ -86,6 +86,7 @@ async def test_file_form_is_a_line_of_users_acl(tmp_path: Path) -> None:
 
 
 TEAM_USES = (
+    "GET relay:shards",
     "SMEMBERS relay:topics",
     "SISMEMBER relay:topics support",
     "XGROUP CREATE relay:topic:support billing 0 MKSTREAM",
@@ -108,6 +109,7 @@ TEAM_USES = (
     "XGROUP DELCONSUMER relay:topic:support billing host-1",
 )
 TEAM_REFUSED = (
+    "SET relay:shards 1",
     "XADD relay:topic:support * id forged",
     "XADD relay:dead:sales:billing * id a",
     "XADD relay:topic:support:places * id a",
@@ -116,6 +118,7 @@ TEAM_REFUSED = (
     "XGROUP DESTROY relay:topic:support billing",
     "XTRIM relay:dead:support:billing MAXLEN 0",
     "DEL relay:topic:support",
+    "GET relay:counts",
     "SADD relay:topics x",
     "EVAL return 0",
     "SCAN 0",

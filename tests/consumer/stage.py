@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.consumer import consume, consume_sync
+from relay.store.fixed_keys import shard_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,9 @@ STREAM = "relay:topic:support"
 DEAD = "relay:dead:support:g"
 PLACES = "relay:topic:support:places"
 KINDS = ("async", "blocking")
+SHARDS = 4
+STREAMS = tuple(f"{shard_prefix('relay', shard)}:topic:support" for shard in range(SHARDS))
+"""The streams of the topic, if the relay has four shards."""
 
 
 async def feed(redis: Redis, *ids: str, chat: str = "") -> None:
@@ -27,6 +31,31 @@ async def feed(redis: Redis, *ids: str, chat: str = "") -> None:
         for event_id in ids:
             pipe.xadd(STREAM, {"id": event_id, "type": "x", "chat": chat, "at": "1", "body": "{}"})
         await pipe.execute()
+
+
+async def feed_shard(redis: Redis, shard: int, *ids: str, chat: str = "") -> None:
+    """Add events to the topic on one of four shards."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.set("relay:shards", SHARDS)
+        for event_id in ids:
+            pipe.xadd(STREAMS[shard], {"id": event_id, "type": "x", "chat": chat, "at": "1", "body": "{}"})
+        await pipe.execute()
+
+
+async def feed_shards(redis: Redis, *ids: str) -> None:
+    """Add events to the topic on four shards, in turn."""
+    for shard in range(SHARDS):
+        await feed_shard(redis, shard, *ids[shard::SHARDS])
+
+
+async def pending_by_shard(redis: Redis, group: str = "g") -> list[int]:
+    """Return how many events of a group are not acknowledged on each shard."""
+    return [(await redis.xpending(stream, group))["pending"] for stream in STREAMS]
+
+
+async def none_pending_on_shards(redis: Redis) -> bool:
+    """Return True if every event is acknowledged on every shard."""
+    return not any(await pending_by_shard(redis))
 
 
 async def pending(redis: Redis, group: str = "g") -> int:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from relay.consumer import ConsumerError, UnknownTopic, consume, consume_sync
-from relay.consumer.consumer import LEAVE_TIMEOUT
+from relay.consumer.base import LEAVE_TIMEOUT
 from relay.store.driver.client import Redis
 from relay.store.keys import Keyspace
 from relay.store.rights.rules import team_rule

@@ -351,7 +351,7 @@ class TestTrimming:
             assert (await anext(events)).id == "0"
             await redis.xtrim(STREAM, maxlen=1, approximate=False)
             for _ in range(2):  # Redis forgets them at the first heartbeat
-                await events._connected.run(events._member.beat())
+                await events._connected.run(events._member.home.beat())
             assert [(await anext(events)).id for _ in range(3)] == ["1", "2", "3"]
             assert (events.missed, events.trimmed) == (0, 0)
         assert events.trimmed == 1  # 4 was never handled

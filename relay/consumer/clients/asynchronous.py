@@ -15,8 +15,8 @@ from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, WatchError
 
-from ..protocol.steps import Commands, DeleteUnless
-from .opening import Opened
+from ..protocol.steps import Commands, DeleteUnless, Wait
+from .opening import Opened, unavailable
 
 if TYPE_CHECKING:
     from ..protocol.steps import Command, Step, Steps
@@ -50,8 +50,10 @@ class Connected(Opened):
         super().__init__(source, Retry(NoBackoff(), 0))  # outages are waited out here
 
     async def aclose(self) -> None:
-        """Close the client, unless it is the caller's."""
-        if not self._is_ours:
+        """Close the client, unless it is the caller's, and those of other shards."""
+        for other in self._others.values():
+            await other.aclose()
+        if not self._is_ours or self._client is None:
             return
         if not self.is_of_cluster:
             await self.client.connection_pool.disconnect()
@@ -81,7 +83,17 @@ class Connected(Opened):
             return await self._send(step.commands, is_atomic=step.atomic)
         if isinstance(step, DeleteUnless):
             return await self._delete(step)
+        if isinstance(step, Wait):
+            return await self._wait(step)
         return await asyncio.sleep(step.seconds)
+
+    async def _wait(self, step: Wait) -> None:
+        signal = cast("asyncio.Event", step.signal)
+        timer = asyncio.get_running_loop().call_later(step.seconds, signal.set)
+        try:
+            await signal.wait()
+        finally:
+            timer.cancel()
 
     async def _send(self, commands: Any, *, is_atomic: bool) -> list[Any]:
         if isinstance(self.client, RedisCluster):
@@ -138,4 +150,4 @@ class Connected(Opened):
 def _translated(error: BaseException) -> BaseException:
     if isinstance(error, RuntimeError) and UVLOOP_CLOSED in str(error):
         return RedisConnectionError("the connection was closed")
-    return error
+    return unavailable(error)

@@ -12,11 +12,13 @@ from redis.exceptions import ReadOnlyError, WatchError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from ..protocol.steps import Commands, DeleteUnless
+from ..protocol.steps import Commands, DeleteUnless, Wait
 from .asynchronous import RAW, TRIES
-from .opening import Opened
+from .opening import Opened, unavailable
 
 if TYPE_CHECKING:
+    import threading
+
     from ..protocol.steps import Command, Step, Steps
 
 Answer = TypeVar("Answer")
@@ -41,8 +43,10 @@ class Connected(Opened):
         super().__init__(source, Retry(NoBackoff(), 0))  # outages are waited out here
 
     def close(self) -> None:
-        """Close the client, unless it is the caller's."""
-        if not self._is_ours:
+        """Close the client, unless it is the caller's, and those of other shards."""
+        for other in self._others.values():
+            other.close()
+        if not self._is_ours or self._client is None:
             return
         if not self.is_of_cluster:
             self.client.connection_pool.disconnect()
@@ -60,7 +64,7 @@ class Connected(Opened):
                 try:
                     answer = self._take(step)
                 except BaseException as raised:  # noqa: BLE001  the protocol decides
-                    error = raised
+                    error = unavailable(raised)
         except StopIteration as end:
             return cast("Answer", end.value)
 
@@ -69,6 +73,8 @@ class Connected(Opened):
             return self._send(step.commands, is_atomic=step.atomic)
         if isinstance(step, DeleteUnless):
             return self._delete(step)
+        if isinstance(step, Wait):
+            return cast("threading.Event", step.signal).wait(step.seconds)
         return time.sleep(step.seconds)
 
     def _send(self, commands: Any, *, is_atomic: bool) -> list[Any]:
@@ -100,7 +106,7 @@ class Connected(Opened):
             except Exception as error:
                 if command[0] == b"XADD":  # the event must not be acknowledged
                     raise
-                replies.append(error)
+                replies.append(unavailable(error))
         return replies
 
     def _delete(self, step: DeleteUnless) -> None:

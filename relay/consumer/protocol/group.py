@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnknownTopic
-from ..names import keys_of
+from ..names import keys_of, shard_prefix, shards_key
 from .replies import group_of, missed_by, oldest_pending, place_of, stream_of, text_of
 from .steps import Caller, Guess, Pause, Probe, optionally
 
@@ -30,12 +30,19 @@ _log = logging.getLogger(__package__.rpartition(".")[0])
 
 
 class TopicGroup:
-    """A consumer group, as one member sees it."""
+    """A consumer group on one shard, as one member sees it."""
 
-    def __init__(self, options: Options) -> None:
-        self.name = options.group
-        self.keys = keys_of(options.topic, options.group, options.key_prefix)
-        self.caller = Caller(self.keys.stream)
+    def __init__(self, options: Options, shard: int = 0) -> None:
+        self.name, self.shard = options.group, shard
+        self.keys = keys_of(options.topic, options.group, shard_prefix(options.key_prefix, shard))
+        self.caller = Caller(self.keys.stream, shard)
+        self.start = options.start
+        """Where it begins, if it is new."""
+        self.shards = 1
+        """Shards of the relay, as far as the group on the first one has seen."""
+        self.has_grown = False
+        """True if there are more of them than are read."""
+        self._must_warn = True
         self.missed = 0
         """Events that were trimmed before the group read them."""
         self.trimmed = 0
@@ -45,23 +52,18 @@ class TopicGroup:
         self.must_watch = True
         """True if trimming may reach the group's position soon: each read looks."""
         self._options = options
-        self._is_topic_known = False
+        self._is_topic_known = shard > 0  # the first shard has been asked
         self._counted = 0
         self._place = ""
         self._placed_at = 0.0
 
-    def join(self) -> Steps[None]:
-        """Find the topic, and make the group unless it exists.
+    def find_topic(self) -> Steps[None]:
+        """Raise an error if the relay does not have the topic, even after a while; do nothing if no relay ran yet.
 
         Raises:
             UnknownTopic: the relay has no such topic, even after a while.
             ConsumerError: Redis refuses the credentials or a command.
         """
-        yield from self.find_topic()
-        yield from self.make()
-
-    def find_topic(self) -> Steps[None]:
-        """Raise an error if the relay does not have the topic, even after a while; do nothing if no relay ran yet."""
         began: float | None = None
         while not (self._is_topic_known or self.caller.is_stopping):
             known = yield from self._known_topics()
@@ -90,13 +92,38 @@ class TopicGroup:
             self._is_topic_known = stream is not None and stream.added > 0
         return None if self._is_topic_known else known
 
+    def count_shards(self) -> Steps[None]:
+        """Find how many shards the relay has."""
+        (reply,) = yield from self.caller.insist("looking for shards", self.look_for_shards())
+        self.see_shards(reply)
+
+    def look_for_shards(self) -> Command:
+        """Return the command whose reply `see_shards` takes."""
+        return optionally(b"GET", shards_key(self._options.key_prefix))
+
+    def see_shards(self, reply: Any) -> None:
+        """Note how many shards the relay has."""
+        if isinstance(reply, Exception):
+            if self._must_warn:
+                self._must_warn = False
+                text = "only the first shard is read, as the number of them is not known: %s; %s"
+                _log.warning(text, reply, "`relay acl` prints the rights")
+        elif reply is not None and (number := text_of(reply)).isdecimal() and int(number) > self.shards:
+            self.shards, self.has_grown = int(number), True
+
+    def exists(self) -> Steps[bool]:
+        """Return True if the group exists."""
+        looking = Probe((b"XINFO", b"GROUPS", self.keys.stream))
+        (reply,) = yield from self.caller.insist("looking for a group", looking)
+        return group_of(reply, self.name) is not None
+
     def make(self, *, was_lost: bool = False) -> Steps[None]:
         """Make the group unless it exists: at its last known place, if it has one."""
         (place,) = yield from self.caller.insist(
             "looking for a place", optionally(b"HGET", self.keys.places, self.name)
         )
         known = None if place is None or isinstance(place, Exception) else text_of(place)
-        at = known or self._options.start
+        at = known or (self._options.start if was_lost else self.start)
         group = (self.keys.stream, self.name)
         made, _ = yield from self.caller.insist(
             "joining a group",

@@ -1,4 +1,4 @@
-"""A member of a group: what becomes of an event that it was given, and how it leaves.
+"""A member of a group on one shard: what becomes of an event that it was given, and how it leaves.
 
 given out ──acknowledged──▶ gone
     │ ├────rejected, or failed `max_deliveries` times──▶ dead letter (XADD and XACK in one transaction)
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..event import Event
     from ..options import Options
+    from .prefetch import Ask
     from .replies import Pending
     from .steps import Command, Steps
 
@@ -36,10 +37,10 @@ _log = logging.getLogger(__package__.rpartition(".")[0])
 
 
 class Member:
-    """A member of a group."""
+    """A member of a group on one shard."""
 
-    def __init__(self, options: Options, block: float) -> None:
-        self.group = TopicGroup(options)
+    def __init__(self, options: Options, block: float, shard: int = 0) -> None:
+        self.group = TopicGroup(options, shard)
         self.reading = Reading(options, self.group, block)
         self.dead = 0
         """Events that became dead letters here."""
@@ -59,13 +60,20 @@ class Member:
         self.group.caller.is_stopping = True
         self.reading.stop()
 
-    def join(self) -> Steps[None]:
-        """Join the group; see `TopicGroup.join`."""
-        yield from self.group.join()
+    def read_ahead(self, ask: Ask) -> Steps[None]:
+        """Look once for events; before that, acknowledge and renew what must not wait."""
+        yield from self.reading.flush(must=not ask.most)
+        if ask.most:
+            yield from self._prepare()
+            yield from self.reading.read_ahead(ask)
+            yield from self._bury_due()
 
     def advance(self) -> Steps[Event | None]:
-        """Return the next event; None if the consumer stops, or if the next one must wait until this member is idle."""
-        while not self.is_stopping:
+        """Return the next event; None if the consumer stops, or if the next one must wait until this member is idle.
+
+        None, too, if there are more shards than one by now.
+        """
+        while not (self.is_stopping or self.group.has_grown):
             yield from self._prepare()
             yield from self.reading.fill()
             buried = yield from self._bury_due()
@@ -74,10 +82,10 @@ class Member:
         return None
 
     def gather(self, size: int, wait: float) -> Steps[list[Event]]:
-        """Return up to `size` events, `wait` seconds after the first one at the latest; none if the consumer stops."""
+        """Return up to `size` events, `wait` seconds after the first one at the latest; none as for `advance`."""
         reading = self.reading
         batch: list[Event] = []
-        while not (batch or self.is_stopping):
+        while not (batch or self.is_stopping or self.group.has_grown):
             yield from self._prepare()
             yield from reading.fill(most=size)
             yield from self._bury_due()
@@ -89,8 +97,8 @@ class Member:
 
     def settle(self, event: Event) -> None:
         """Have the event acknowledged, together with the next commands."""
-        if event.entry in self.reading.held:
-            self.reading.done.append(event.entry)
+        if event.stream_id in self.reading.held:
+            self.reading.done.append(event.stream_id)
 
     def acknowledge(self, events: Iterable[Event]) -> Steps[None]:
         """Acknowledge events now."""
@@ -103,17 +111,17 @@ class Member:
         """Move the event to the dead letters of the group; return False if another member has it by now."""
         is_buried = yield from self._bury(event, REJECTED, reason)
         if not is_buried:
-            yield from self.reading.gone([event.entry])
+            yield from self.reading.gone([event.stream_id])
         return is_buried
 
     def release(self, event: Event) -> Steps[None]:
         """Hand the event back, with its count of deliveries; nothing if another member has it by now."""
         if (yield from self._has(event)):
-            returned = (RETURNED, 0, event.entry, b"IDLE", LONG_IDLE_MS, b"JUSTID")
+            returned = (RETURNED, 0, event.stream_id, b"IDLE", LONG_IDLE_MS, b"JUSTID")
             yield from self._insist("handing back", command(b"XCLAIM", *self._at, *returned))
         else:
-            yield from self.reading.gone([event.entry])
-        self.reading.held.pop(event.entry, None)
+            yield from self.reading.gone([event.stream_id])
+        self.reading.held.pop(event.stream_id, None)
 
     def failed(self, event: Event, error: Exception) -> Steps[Event | None]:
         """Return the event again after a pause, to be handled once more.
@@ -133,18 +141,18 @@ class Member:
         if self.is_stopping:
             return None
         if not (yield from self._has(event)):
-            self.reading.held.pop(event.entry, None)
-            yield from self.reading.gone([event.entry])
+            self.reading.held.pop(event.stream_id, None)
+            yield from self.reading.gone([event.stream_id])
             return None
         (reply,) = yield from self._insist(
-            "claiming an event again", command(b"XCLAIM", *self._at, self._options.member, 0, event.entry)
+            "claiming an event again", command(b"XCLAIM", *self._at, self._options.member, 0, event.stream_id)
         )
-        again = [] if isinstance(reply, Exception) else claimed_events(reply, {event.entry: event.deliveries + 1})
+        again = self._claimed(reply, event.stream_id, event.deliveries + 1)
         if not again:
-            self.reading.held.pop(event.entry, None)
-            yield from self.reading.gone([event.entry])
+            self.reading.held.pop(event.stream_id, None)
+            yield from self.reading.gone([event.stream_id])
             return None
-        self.reading.held[event.entry] = again[0]
+        self.reading.held[event.stream_id] = again[0]
         return again[0]
 
     def beat(self) -> Steps[None]:
@@ -205,7 +213,7 @@ class Member:
             if error is not None and most and event.deliveries >= most:
                 yield from self._bury(event, MAX_DELIVERIES, f"{type(error).__name__}: {error}")
         yield from self.hand_back()
-        unhandled = {*self.reading.held, *(event.entry for event in self.reading.buffer)}
+        unhandled = {*self.reading.held, *(event.stream_id for event in self.reading.buffer)}
         yield from self.reading.gone(sorted(self.reading.orphans & unhandled, key=order_of))
         yield from self._flush_once()  # those that were trimmed
         self.group.note_place()
@@ -239,7 +247,7 @@ class Member:
 
     def _has(self, event: Event) -> Steps[bool]:
         """Return True if the event is still pending for this member."""
-        span = (event.entry, event.entry, 1, self._options.member)
+        span = (event.stream_id, event.stream_id, 1, self._options.member)
         (reply,) = yield from self._insist("looking at an event", command(b"XPENDING", *self._at, *span))
         return bool(pending_of(reply))
 
@@ -252,39 +260,41 @@ class Member:
 
     def _bury_pending(self, row: Pending) -> Steps[None]:
         """Claim an event that was delivered too often, and move it to the dead letters."""
-        claim = (self._options.member, self.reading.least_idle(row), row.entry, b"RETRYCOUNT", row.deliveries)
+        claim = (self._options.member, self.reading.claims.least_idle(row), row.entry, b"RETRYCOUNT", row.deliveries)
         (reply,) = yield from self._insist("claiming an event", command(b"XCLAIM", *self._at, *claim))
-        events = [] if isinstance(reply, Exception) else claimed_events(reply, {row.entry: row.deliveries})
+        events = self._claimed(reply, row.entry, row.deliveries)
         for event in events:
             yield from self._bury(event, MAX_DELIVERIES, "")
         if not events:
             yield from self.reading.gone([row.entry])
+
+    def _claimed(self, reply: Any, entry: str, deliveries: int) -> list[Event]:
+        return [] if isinstance(reply, Exception) else claimed_events(reply, {entry: deliveries}, self.group.shard)
 
     def _bury(self, event: Event, reason: str, error: str) -> Steps[bool]:
         """Move an event that this member has to the dead letters; return False if it no longer has it."""
         dead = self.group.keys.dead
         fields: list[Any] = [part for pair in event.fields.items() for part in pair]
         fields += ("dead_reason", reason, "dead_error", error[:MAX_ERROR].encode(errors="replace"))
-        fields += ("dead_entry", event.entry, "dead_deliveries", event.deliveries, "dead_member", self._options.member)
+        fields += ("dead_entry", event.stream_id, "dead_deliveries", event.deliveries)
+        fields += ("dead_member", self._options.member)
         while (yield from self._has(event)):
             yield from self._insist("looking at dead letters", command(b"XLEN", dead))  # the right type, before XACK
             bounded = (b"MAXLEN", b"~", MAX_DEAD_LETTERS, b"*", *fields, "dead_at", round(time.time() * 1000))
-            both: list[Command] = [command(b"XADD", dead, *bounded), command(b"XACK", *self._at, event.entry)]
+            both: list[Command] = [command(b"XADD", dead, *bounded), command(b"XACK", *self._at, event.stream_id)]
             if (yield from self.group.caller.attempt("writing a dead letter", *both, atomic=True)) is None:
                 continue  # it may be there: then the event is no longer pending
             self.dead += 1
-            self.reading.held.pop(event.entry, None)
+            self.reading.held.pop(event.stream_id, None)
             _log.warning("%r is a dead letter now, in %s (%s) %s", event, dead, reason, error[:MAX_ERROR])
             return True
-        self.reading.held.pop(event.entry, None)
+        self.reading.held.pop(event.stream_id, None)
         return False
 
 
 def _once(*commands: Command) -> Steps[list[Any]]:
     """Return the replies; raise the first error that is not the refusal of an optional command."""
-    if not commands:
-        return []
-    replies: list[Any] = yield Commands(commands)
+    replies: list[Any] = (yield Commands(commands)) if commands else []
     for sent, reply in zip(commands, replies):
         if isinstance(reply, Exception) and not sent.may_be_refused:
             raise reply

@@ -15,7 +15,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..errors import is_missing_group
-from ..names import CLAIM_AFTER, RETURNED, least_idle_of, order_of
+from ..names import CLAIM_AFTER, RETURNED, order_of
+from .claims import Claims
 from .prefetch import Prefetch
 from .replies import claimed_events, ids_of, new_events, pending_of, read_entries, text_of
 from .steps import command, drained
@@ -24,20 +25,21 @@ if TYPE_CHECKING:
     from ..event import Event
     from ..options import Options
     from .group import TopicGroup
+    from .prefetch import Ask
     from .replies import Pending
     from .steps import Command, Steps
 
-_LOOK_EVERY = 0.5  # seconds between two looks for events that were handed back
+LOOK_EVERY = 0.5  # seconds between two looks for events that were handed back
 ACK_EVERY = 1.0  # maximum seconds from the end of a handler to its acknowledgement
 _PAGE = 100
-_SUSPECT = 2
+SUSPECT = 2
 """Deliveries that did not end well from which an event is handled alone."""
 
 _log = logging.getLogger(__package__.rpartition(".")[0])
 
 
 class Reading:
-    """The events that a member has read and not settled."""
+    """The events of one shard that a member has read and not settled."""
 
     def __init__(self, options: Options, group: TopicGroup, block: float) -> None:
         """`block` is the longest time, in seconds, that a read may wait at Redis."""
@@ -52,17 +54,16 @@ class Reading:
         """Events whose acknowledgement is to be sent."""
         self._options, self._keys, self._ask = options, group.keys, group.caller.attempt
         self._stream, self._name, self._member = group.keys.stream, options.group, options.member
-        self._block_ms = max(round(min(block, _LOOK_EVERY) * 1000), 1)
+        self._block_ms = max(round(min(block, LOOK_EVERY) * 1000), 1)
         self._trusted = options.claim_after / 2
         """Seconds after which this member must look whether the events that it has read ahead are still its own."""
-        self._claim_ms = max(round(options.claim_after * 1000), 1)
-        self._due: deque[Pending] = deque()
+        self.claims = Claims(options.member, options.claim_after)
         self._to_bury: list[Pending] = []
         self._notes: list[Command] = []
         self._must_resync = True
-        self._prefetch = Prefetch(options.prefetch)
+        self.prefetch = Prefetch(options.prefetch)
         self._looked_at = self._claimed_at = self.acked_at = float("-inf")
-        self.renewed_at = self._began_at = time.monotonic()
+        self.renewed_at = time.monotonic()
         self._quick_until = float("-inf")
         """Time until which the next event can be given out with nothing else to do."""
         self.is_stopped = False
@@ -85,7 +86,7 @@ class Reading:
             event = self.buffer.popleft()
         except IndexError:  # empty, perhaps since a moment: the heartbeat's thread removes what others have taken over
             return None
-        self.held[event.entry] = event
+        self.held[event.stream_id] = event
         return event
 
     def stop(self) -> None:
@@ -104,28 +105,43 @@ class Reading:
         the number of events to read ahead, in place of the adaptive one.
         """
         if not self.buffer:
-            self._prefetch.before_read()
-        want = max(most or self._prefetch.count, enough)
-        while not self.group.caller.is_stopping:
+            self.prefetch.before_read()
+        want = max(most or self.prefetch.count, enough)
+        while not (self.group.caller.is_stopping or self.group.has_grown):
             if self.buffer and (len(self.buffer) >= enough or self.buffer[0].deliveries > 1):
                 break
             now = time.monotonic()
             if until is not None and now >= until and self.buffer:
                 break
-            if not self.buffer and now - self._looked_at >= _LOOK_EVERY and not self._due:
+            if not self.buffer and now - self._looked_at >= LOOK_EVERY and not self.claims:
                 yield from self._look(now)
-            elif self._due and not self.buffer:
-                if self._due[0].deliveries >= _SUSPECT and not self.is_idle:
+            elif self.claims and not self.buffer:
+                if self.claims.begun >= SUSPECT and not self.is_idle:
                     return
                 yield from self._claim(want)
-            elif self._due:
+            elif self.claims:
                 break  # it must not be claimed while others wait to be handled
             else:
                 left_ms = self._block_ms if until is None or not self.buffer else round((until - now) * 1000)
                 yield from self._read(want - len(self.buffer), min(left_ms, self._block_ms))
             if self._to_bury:
                 return
-        self._prefetch.after_read(len(self.buffer))
+        self.prefetch.after_read(len(self.buffer))
+
+    def read_ahead(self, ask: Ask) -> Steps[None]:
+        """Look once for events, if none is there; for a consumer that reads several shards."""
+        if self.buffer:
+            return
+        if ask.is_adaptive:
+            self.prefetch.before_read()
+        most = min(ask.most, self.prefetch.count) if ask.is_adaptive else ask.most
+        if not self.claims and (now := time.monotonic()) - self._looked_at >= LOOK_EVERY:
+            yield from self._look(now)
+        if not self.claims:
+            yield from self._read(most, min(round(ask.block * 1000), self._block_ms))
+        elif ask.is_alone or not self.claims.begun:
+            yield from self._claim(most)
+        self.prefetch.after_read(len(self.buffer))
 
     def flush(self, *, must: bool = False) -> Steps[None]:
         """Send acknowledgements, if some have waited for long or they `must` be sent."""
@@ -141,7 +157,7 @@ class Reading:
             self._quick_until = min(self.acked_at + ACK_EVERY, self.renewed_at + self._trusted)
 
     def _resync(self) -> None:
-        self._due.clear()
+        self.claims.clear()
         self._must_resync, self._looked_at = True, float("-inf")
 
     def due_to_bury(self) -> list[Pending]:
@@ -155,7 +171,7 @@ class Reading:
 
     def renew(self) -> Steps[None]:
         """Renew the claims on what this member has; notice what it no longer has, and what it does not know of."""
-        ahead, held = [event.entry for event in list(self.buffer)], list(self.held)
+        ahead, held = [event.stream_id for event in list(self.buffer)], list(self.held)
         known = {*ahead, *held}
         count = len(known) + _PAGE
         (reply,) = yield from self.group.caller.insist("renewing claims", self._pending_for(self._member, count))
@@ -169,7 +185,7 @@ class Reading:
             (renewed,) = yield from self.group.caller.insist("renewing claims", renewing)
             if not isinstance(renewed, Exception):
                 self.orphans = (self.orphans | set(mine).difference(ids_of(renewed))) & known
-        for event in [event for event in list(self.buffer) if event.entry in known - rows - self.orphans]:
+        for event in [event for event in list(self.buffer) if event.stream_id in known - rows - self.orphans]:
             with contextlib.suppress(ValueError, IndexError):  # given out meanwhile, by another thread
                 self.buffer.remove(event)
         self._note(renewed=True)
@@ -185,47 +201,32 @@ class Reading:
             looks.append(self._pending_for(self._member, count))
         is_claiming = now - self._claimed_at >= self.beat_every
         if is_claiming:
-            idle = (b"IDLE", self._claim_ms)
+            idle = (b"IDLE", self.claims.claim_ms)
             looks.append(command(b"XPENDING", self._stream, self._name, *idle, b"-", b"+", count))
+        more = [self.group.look_for_shards()] if is_claiming and not self.group.shard else []
         resyncing = self._must_resync
         self._must_resync = False
-        replies = yield from self._send("looking for pending events", [*looks, *self.group.look()])
+        replies = yield from self._send("looking for pending events", [*looks, *more, *self.group.look()])
         if replies is None:
             return
+        for reply in replies[len(looks) : -3]:
+            self.group.see_shards(reply)
         self._notes += self.group.see(*replies[-3:])
         own = replies[1] if resyncing else []
         self._must_resync = self._must_resync or len(own) == count
-        rows = {row.entry: row for reply in replies[:-3] for row in pending_of(reply) if row.entry not in self.held}
-        due = [self._as_begun(row) for row in rows.values() if row.idle_ms >= self.least_idle(row)]
-        self._due.extend(sorted(due, key=lambda row: order_of(row.entry)))
-        if not due:
+        found = (row for reply in replies[: len(looks)] for row in pending_of(reply))
+        if not self.claims.add({row.entry: row for row in found if row.entry not in self.held}.values()):
             self._looked_at = time.monotonic()
             if is_claiming:
                 self._claimed_at = self._looked_at
 
-    def least_idle(self, row: Pending) -> int:
-        """Return the idle time, in ms, from which this member may claim an event; at once what is its own."""
-        return 0 if row.holder == self._member else least_idle_of(row.holder, self._claim_ms)
-
-    def _kind(self, row: Pending) -> tuple[int, bool]:
-        return self.least_idle(row), row.idle_ms >= self._claim_ms  # those of one kind may be claimed together
-
-    def _as_begun(self, row: Pending) -> Pending:
-        """Return the row without a delivery that reached this member in a reply that was lost."""
-        is_lost_reply = row.holder == self._member and row.idle_ms < (time.monotonic() - self._began_at) * 1000
-        return row._replace(deliveries=max(row.deliveries - 1, 0)) if is_lost_reply else row
-
     def _claim(self, want: int) -> Steps[None]:
         """Claim what is due: events that were never begun together, another one alone."""
-        first, most = self._due[0], self._options.max_deliveries
+        rows, most = self.claims.take(want), self._options.max_deliveries
+        first = rows[0]
         if most and first.deliveries >= most:
-            self._to_bury.append(self._due.popleft())
+            self._to_bury.append(first)
             return
-        rows = [self._due.popleft()]
-        while first.deliveries == 0 and len(rows) < want and self._due:
-            if self._due[0].deliveries or self._kind(self._due[0]) != self._kind(first):
-                break
-            rows.append(self._due.popleft())
         entries = [row.entry for row in rows]
         least_idle = min(row.idle_ms for row in rows)  # as seen: another may have claimed them since, its own too
         count = (b"RETRYCOUNT", first.deliveries + 1) if first.holder == self._member else ()
@@ -239,9 +240,10 @@ class Reading:
         )
         if replies is None:
             return
-        events = claimed_events(replies[0], {row.entry: row.deliveries for row in pending_of(replies[1])})
+        counts = {row.entry: row.deliveries for row in pending_of(replies[1])}
+        events = claimed_events(replies[0], counts, self.group.shard)
         self._keep(events)
-        if missing := set(entries) - {event.entry for event in events}:
+        if missing := set(entries) - {event.stream_id for event in events}:
             yield from self.gone(sorted(missing, key=order_of))
 
     def _read(self, count: int, block_ms: int) -> Steps[None]:
@@ -259,7 +261,7 @@ class Reading:
             held = self.held
             if held:  # a group that was made again delivers what this member is at work on
                 entries = [row for row in entries if text_of(row[0]) not in held]
-            self._keep(new_events(entries))
+            self._keep(new_events(entries, self.group.shard))
         else:
             yield from self.group.find_topic()
 

@@ -53,17 +53,17 @@ def read_entries(reply: Any) -> list[Any]:
     return entries
 
 
-def new_events(entries: list[Any]) -> list[Event]:
+def new_events(entries: list[Any], shard: int = 0) -> list[Event]:
     """Return the events of entries that are delivered for the first time."""
     if entries and isinstance(entries[0][0], str):
-        return [Event(entry, raw) for entry, raw in entries]
-    return [Event(entry.decode(), raw) for entry, raw in entries]
+        return [Event(entry, raw, 1, shard) for entry, raw in entries]
+    return [Event(entry.decode(), raw, 1, shard) for entry, raw in entries]
 
 
-def claimed_events(entries: list[Any], deliveries: dict[str, int]) -> list[Event]:
+def claimed_events(entries: list[Any], deliveries: dict[str, int], shard: int = 0) -> list[Event]:
     """Return the events of entries that still exist, with their numbers of deliveries."""
     rows = [(text_of(row[0]), row[1]) for row in entries if row and row[1]]
-    return [Event(entry, raw, deliveries.get(entry, 1)) for entry, raw in rows]
+    return [Event(entry, raw, deliveries.get(entry, 1), shard) for entry, raw in rows]
 
 
 def ids_of(reply: Any) -> list[str]:

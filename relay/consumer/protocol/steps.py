@@ -2,7 +2,7 @@
 
 The same generators are run by an async and by a blocking driver, so that both consumers behave alike. A step is
 `Commands` (the driver sends them in one round trip, and sends back the replies, errors among them; it throws an error
-if there is no reply) or `Pause`.
+if there is no reply), `Pause` or `Wait`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, Union
 
 from ..errors import final_error, is_missing_group, is_refused
 
@@ -102,7 +102,24 @@ class Pause(NamedTuple):
     seconds: float
 
 
-Step = Union[Commands, DeleteUnless, Pause]
+class Signal(Protocol):
+    """What one protocol sets and another one waits for; the driver makes it."""
+
+    def set(self) -> object:
+        """Wake the one that waits."""
+
+    def clear(self) -> object:
+        """Have the next one wait."""
+
+
+class Wait(NamedTuple):
+    """Wait until the signal is set, or for some time."""
+
+    signal: Signal
+    seconds: float
+
+
+Step = Union[Commands, DeleteUnless, Pause, Wait]
 if TYPE_CHECKING:
     Steps = Generator[Step, Any, Answer]
 
@@ -121,8 +138,9 @@ def drained(queue: deque[str]) -> list[str]:
 class Caller:
     """Sends commands, and waits out what Redis cannot do now: restart, failover, loading, full memory."""
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, shard: int = 0) -> None:
         self._stream = stream
+        self._where = f" on shard {shard}" if shard else ""
         self._pause = self._waited = 0.0
         self._warned: float | None = None
         self._error: Exception | None = None
@@ -151,7 +169,7 @@ class Caller:
             yield from self._wait(what, error)
             return None
         if self._waited:
-            _log.info("%s: Redis answers again", what)
+            _log.info("%s%s: Redis answers again", what, self._where)
             self._pause = self._waited = 0.0
             self._warned = None
         return replies
@@ -171,7 +189,8 @@ class Caller:
     def _wait(self, what: str, error: Exception) -> Steps[None]:
         self._error = error
         if self._warned is None or self._waited - self._warned >= _WARN_EVERY:
-            _log.warning("%s: waiting for Redis, for %.0f s so far: %s", what, self._waited, str(error) or type(error))
+            text, why = "%s%s: waiting for Redis, for %.0f s so far: %s", str(error) or type(error)
+            _log.warning(text, what, self._where, self._waited, why)
             self._warned = self._waited
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _MAX_PAUSE)
         began = time.monotonic()

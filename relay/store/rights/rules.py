@@ -2,8 +2,8 @@
 
     relay     every key of its prefix, and the commands that it uses
     viewer    the same keys, to read only: every command of `relay` that only looks
-    team      the stream of one topic, to read and acknowledge, the dead letters and places of its pull groups, and the
-              names of topics
+    team      the stream of one topic, to read and acknowledge, the dead letters and places of its pull groups, the
+              names of topics, and the number of shards
 
 Commands are listed one by one: a category such as `@read` also has commands over all keys of the server, which other
 applications may share, and its content differs between versions. Each of them exists since Redis 7.0 or before. Redis
@@ -59,7 +59,7 @@ RELAY_COMMANDS = (
 TEAM_COMMANDS = (
     *_CONNECTION,
     *(*_TRANSACTION, "watch", "unwatch"),
-    *("sismember", "smembers"),
+    *("get", "sismember", "smembers"),
     *("xinfo|consumers", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange"),
     *("xack", "xautoclaim", "xclaim", "xreadgroup"),
     *("xgroup|create", "xgroup|createconsumer", "xgroup|delconsumer"),
@@ -106,7 +106,7 @@ def team_rule(topic: str, *shards: Keyspace) -> Rule:
     dead = Rule(tuple(f"~{key.group_dead(topic, '*')}" for key in shards), TEAM_DEAD_COMMANDS)
     commands = _at(shards[0], TEAM_COMMANDS, _CLUSTER_CLIENT)
     keys = (key for shard in shards for key in (f"~{shard.topic(topic)}", f"%R~{shard.topics}"))
-    return Rule(tuple(keys), commands, (places, dead))
+    return Rule((*keys, f"%R~{shards[0].shards}"), commands, (places, dead))
 
 
 def _at(key: Keyspace, commands: tuple[str, ...], on_cluster: tuple[str, ...]) -> tuple[str, ...]:
