@@ -5,21 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from relay.consumer import consume, consume_sync
 from relay.consumer.clients import asynchronous, blocking
-from tests.consumer.stage import KINDS, feed_shard, feed_shards, none_pending_on_shards
+from tests.consumer.stage import KINDS, Reader, feed_shard, feed_shards, none_pending_on_shards
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from relay.consumer import Event
     from relay.store.driver.client import Redis
 
 IDS = tuple(map(str, range(40)))
@@ -72,53 +67,6 @@ class Outage:
 @pytest.fixture
 def outage(monkeypatch: pytest.MonkeyPatch) -> Outage:
     return Outage(monkeypatch)
-
-
-class Reader:
-    """A member of either kind, in a loop or with `run`."""
-
-    def __init__(self, kind: str, url: str, how: str, **options: Any) -> None:
-        self.seen: list[str] = []
-        self.consumer: Any = None
-        self._kind, self._url, self._how = kind, url, how
-        self._options = {"topic": "support", "group": "g", **options}
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[None]:
-        """Read meanwhile."""
-        reading = asyncio.create_task(self.read())
-        try:
-            yield
-        finally:
-            await eventually(lambda: self.consumer is not None or reading.done())
-            if self.consumer is not None:
-                self.consumer.stop()
-            await reading
-
-    def has(self, ids: tuple[str, ...]) -> bool:
-        return set(self.seen) >= set(ids)
-
-    async def read(self) -> None:
-        if self._kind == "blocking":
-            await asyncio.to_thread(self._read_blocking)
-            return
-        async with consume(self._url, **self._options) as self.consumer:
-            if self._how == "run":
-                await self.consumer.run(self._handle, concurrency=2)
-            else:
-                async for event in self.consumer:
-                    self.seen.append(event.id)
-
-    async def _handle(self, event: Event) -> None:
-        self.seen.append(event.id)
-
-    def _read_blocking(self) -> None:
-        with consume_sync(self._url, **self._options) as self.consumer:
-            if self._how == "run":
-                self.consumer.run(lambda event: self.seen.append(event.id), concurrency=2)
-            else:
-                for event in self.consumer:
-                    self.seen.append(event.id)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,4 @@
-"""Four shards on a Redis Cluster: events over the URLs of two lines are accepted, routed and delivered once."""
+"""Four shards on a Redis Cluster: events over the URLs of two lines are accepted, routed, delivered and pulled once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections import defaultdict
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from redis.crc import key_slot
 
 from relay.config.settings import Settings
+from relay.consumer import consume
 from relay.core.sharding.placement import ShardKey
 from relay.parts import open_keyring
 from relay.store.driver.client import WORKER_TIMEOUT
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from relay.consumer import Event
     from tests.clusters import Cluster
     from tests.journeys.conftest import Service
     from tests.workers.conftest import Received
@@ -73,16 +76,21 @@ async def test_events_over_the_urls_of_two_lines_are_delivered_once_in_the_order
     running: Service, cluster: Cluster, shards: Shards
 ) -> None:
     sent = [[f"{chat}-{number}" for number in range(COUNT)] for chat in CHATS]
-    async with aiohttp.ClientSession(running.url) as http:
-        await asyncio.gather(*(send(http, chat, ids) for chat, ids in zip(CHATS, sent, strict=True)))
     everything, sink = {name for ids in sent for name in ids}, running.sink
-    await eventually(lambda: everything == set(sink.ids("/bot")) == set(sink.ids("/crm")), timeout=60)
+    async with pulling(cluster.url) as pulled, aiohttp.ClientSession(running.url) as http:
+        await asyncio.gather(*(send(http, chat, ids) for chat, ids in zip(CHATS, sent, strict=True)))
+        await eventually(lambda: everything == set(sink.ids("/bot")) == set(sink.ids("/crm")), timeout=60)
+        await eventually(lambda: set(pulled) == everything, timeout=60)
+    assert len(pulled) == len(everything)
+    for stream, shard in ((shard.key.topic("messages"), shard) for shard in shards.all):
+        assert (await shard.xpending(stream, "billing"))["pending"] == 0
     ledger = json.loads(await eventually(lambda: balanced(running), timeout=60))
     assert len(sink.ids("/bot")) == len(sink.ids("/crm")) == len(everything)
     by_chat = await chats_of(shards)
     for chat, ids in zip(CHATS, sent, strict=True):
         assert by_chat[chat] == ids
         assert [name for name in sink.ids("/bot") if name in ids] == ids
+        assert [name for name in pulled if name in ids] == ids
     owners = {await cluster.owner(key_slot(shard.key.name.encode())) for shard in shards.all}
     assert len(owners) > 1
 
@@ -140,6 +148,22 @@ async def test_ingress_accepts_events_of_the_other_shards_while_the_first_one_is
     cluster.start(owners[0])
     everything = {f"{chat}-{number}" for chat in chats for number in range(COUNT)}
     await eventually(lambda: everything == set(running.sink.ids("/bot")), timeout=60)
+
+
+@asynccontextmanager
+async def pulling(url: str) -> AsyncIterator[list[str]]:
+    """Read the topic with a consumer of four handlers, and yield the ids of what they handled."""
+    pulled: list[str] = []
+
+    async def handle(event: Event) -> None:
+        await asyncio.sleep(0.001)
+        pulled.append(event.id)
+
+    async with consume(url, topic="messages", group="billing") as events:
+        running = asyncio.create_task(events.run(handle, concurrency=4))
+        yield pulled
+        events.stop()
+        await running
 
 
 async def send(http: aiohttp.ClientSession, chat: str, ids: list[str]) -> None:
