@@ -27,7 +27,6 @@ _SHARDS_LACK = (
     "replays of a topic",
     "events and their search",
     "tail",
-    "relay.consumer",
     "relay shards",
 )
 """Parts that know only the first shard."""

@@ -22,12 +22,13 @@ class Lanes:
         self._ready: deque[Event] = deque()
         self._waiting: dict[bytes, deque[Event]] = {}
         """By chat that has an event which is ready or being handled."""
+        self._paused: set[Event] = set()
         self._running = self._size = 0
 
     @property
     def is_empty(self) -> bool:
-        """True if no event was taken that is not finished."""
-        return self._size == 0
+        """True if no event is being handled, and none could be."""
+        return not (self._running or self._ready)
 
     @property
     def is_full(self) -> bool:
@@ -55,9 +56,25 @@ class Lanes:
         event.began = True
         return event
 
+    def pause(self, event: Event) -> None:
+        """Have the chat of an event wait when its handler ends, until it is resumed."""
+        self._paused.add(event)
+
+    def resume(self, event: Event, again: Event | None) -> None:
+        """Let a paused event be handled `again`; with None, the next one of its chat."""
+        self._paused.discard(event)
+        if again is None:
+            self._leave(event)
+        else:
+            self._ready.appendleft(again)
+
     def finish(self, event: Event) -> None:
-        """Let the next event of the chat be handled."""
+        """Let the next event of the chat be handled, unless this one is paused."""
         self._running -= 1
+        if event not in self._paused:
+            self._leave(event)
+
+    def _leave(self, event: Event) -> None:
         self._size -= 1
         chat = event.fields.get(b"chat")
         if not chat:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .base import LOOK
 from .errors import UNAVAILABLE
 from .lanes import Lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from .clients.asynchronous import Connected
     from .event import Event
@@ -84,9 +84,12 @@ class Run:
 
     def _start(self) -> None:
         while not self._member.is_stopping and (event := self._lanes.start()) is not None:
-            task = asyncio.create_task(self._work(event))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._work(event))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _work(self, event: Event) -> None:
         """Handle an event, and then others that may begin: a task for each would take longer than a quick handler."""
@@ -107,7 +110,11 @@ class Run:
                 try:
                     await self._handler(tried)
                 except Exception as error:  # noqa: BLE001, PERF203  logged, and counted as a delivery
-                    tried = await self._connected.of(tried.shard).run(self._member.failed(tried, error))
+                    if self._member.is_sharded:
+                        self._lanes.pause(tried)
+                        self._begin(self._try_later(tried, error))
+                        return
+                    tried = await self._connected.run(self._member.failed(tried, error))
                     if tried is not None:
                         tried.began = True
                 else:
@@ -116,6 +123,18 @@ class Run:
                     break
         except Exception as error:  # noqa: BLE001  of Redis: the caller of `run` gets it
             self._fail(error)
+
+    async def _try_later(self, event: Event, error: Exception) -> None:
+        """Have an event handled again. It takes no place from the others meanwhile: its shard may be away."""
+        again: Event | None = None
+        try:
+            again = await self._connected.of(event.shard).run(self._member.failed(event, error))
+        except Exception as raised:  # noqa: BLE001  of Redis: the caller of `run` gets it
+            self._fail(raised)
+        finally:
+            self._lanes.resume(event, again)
+            self._start()
+            self._changed.set()
 
     def _acknowledge_soon(self, shard: int) -> None:
         flusher = self._flushers.get(shard)

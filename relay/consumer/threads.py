@@ -76,12 +76,17 @@ class ThreadRun:
 
     def _handle(self, event: Event) -> None:
         tried: Event | None = event
+        later: threading.Thread | None = None
         try:
             while tried is not None:
                 try:
                     self._handler(tried)
                 except Exception as error:  # noqa: BLE001, PERF203  logged, and counted as a delivery
-                    tried = self._connected.of(tried.shard).run(self._member.failed(tried, error))
+                    if self._member.is_sharded:
+                        self._lanes.pause(tried)
+                        later = threading.Thread(target=self._try_later, args=(tried, error), daemon=True)
+                        break
+                    tried = self._connected.run(self._member.failed(tried, error))
                     if tried is not None:
                         tried.began = True
                 else:
@@ -95,6 +100,22 @@ class ThreadRun:
             with self._changed:
                 self._running -= 1
                 self._lanes.finish(event)
+                self._start()
+                self._changed.notify_all()
+            if later is not None:  # not before the event is finished
+                later.start()
+
+    def _try_later(self, event: Event, error: Exception) -> None:
+        """Have an event handled again. It takes no place from the others meanwhile: its shard may be away."""
+        again: Event | None = None
+        try:
+            again = self._connected.of(event.shard).run(self._member.failed(event, error))
+        except BaseException as raised:  # noqa: BLE001  the caller of `run` gets it
+            self._error = self._error or raised
+            self._member.stop()
+        finally:
+            with self._changed:
+                self._lanes.resume(event, again)
                 self._start()
                 self._changed.notify_all()
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from relay.consumer import consume, consume_sync
 from relay.consumer.clients import asynchronous, blocking
 from tests.consumer.stage import KINDS, Reader, feed_shard, feed_shards, none_pending_on_shards
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    from relay.consumer import Event
     from relay.store.driver.client import Redis
 
 IDS = tuple(map(str, range(40)))
@@ -118,4 +120,49 @@ async def test_member_may_join_and_leave_while_a_shard_is_away(
     async with second.reading():
         await eventually(lambda: second.has(IDS[AWAY::4]))
     assert sorted([*reader.seen, *second.seen], key=int) == list(IDS)
+    assert await none_pending_on_shards(redis)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_failed_event_of_a_shard_that_is_away_keeps_no_handler_from_the_others(
+    redis: Redis, redis_url: str, outage: Outage, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("relay.consumer.protocol.member._FIRST_RETRY", 0.01)
+    await feed_shard(redis, AWAY, "bad", "next", chat="c")
+    others = tuple(each for each in IDS if int(each) % 4 != AWAY)
+    seen: list[str] = []
+    consumer: Any = None
+
+    def handle(event: Event) -> None:
+        seen.append(event.id)
+        if event.id == "bad" and event.deliveries == 1:
+            outage.begin(0.0)
+            raise ValueError("no such customer")
+
+    async def read() -> None:
+        nonlocal consumer
+        async with consume(redis_url, topic="support", group="g") as consumer:
+
+            async def handle_soon(event: Event) -> None:
+                handle(event)
+
+            await consumer.run(handle_soon, concurrency=1)
+
+    def read_blocking() -> None:
+        nonlocal consumer
+        with consume_sync(redis_url, topic="support", group="g") as consumer:
+            consumer.run(handle, concurrency=1)
+
+    reading = asyncio.create_task(read() if kind == "async" else asyncio.to_thread(read_blocking))
+    try:
+        await eventually(lambda: seen == ["bad"])
+        for event_id in others:
+            await feed_shard(redis, int(event_id) % 4, event_id)
+        await eventually(lambda: set(seen) == {"bad", *others})
+        outage.end()
+        await eventually(lambda: "next" in seen)
+        assert [each for each in seen if each in {"bad", "next"}] == ["bad", "bad", "next"]
+    finally:
+        consumer.stop()
+        await reading
     assert await none_pending_on_shards(redis)

@@ -32,7 +32,7 @@ class Claims:
 
     @property
     def begun(self) -> int:
-        """How often the next one was begun; 0 if it never was, and if there is none."""
+        """Number of times that the next one was begun; 0 if it never was, and if there is none."""
         try:
             return self._due[0].deliveries
         except IndexError:  # cleared by another thread

@@ -37,7 +37,7 @@ class TopicGroup:
         self.keys = keys_of(options.topic, options.group, shard_prefix(options.key_prefix, shard))
         self.caller = Caller(self.keys.stream, shard)
         self.start = options.start
-        """Where it begins, if it is new."""
+        """Position at which it begins, if it is new."""
         self.shards = 1
         """Shards of the relay, as far as the group on the first one has seen."""
         self.has_grown = False

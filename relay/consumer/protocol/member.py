@@ -164,8 +164,7 @@ class Member:
         """Do what must not wait until a slow handler is done: acknowledge, and renew claims in time."""
         reading, now = self.reading, time.monotonic()
         if now - reading.acked_at > ACK_EVERY and (entries := drained(reading.done)):
-            acknowledging = command(b"XACK", *self._at, *entries)
-            replies = yield from self.group.caller.attempt("acknowledging", acknowledging)
+            replies = yield from self.group.caller.attempt("acknowledging", command(b"XACK", *self._at, *entries))
             if replies is None or isinstance(replies[0], Exception):  # the next read tries again
                 reading.done.extendleft(reversed(entries))
             else:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Tools(NamedTuple):
-    """What the driver makes, in the loop or the threads that use it."""
+    """Parts that the driver makes, in the loop or the threads that use them."""
 
     signal: Callable[[], Signal]
     lock: Callable[[], Any]

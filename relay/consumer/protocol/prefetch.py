@@ -40,7 +40,7 @@ class Prefetch:
 
 
 class Ask(NamedTuple):
-    """What is to be read ahead of one of several shards."""
+    """A request to read ahead of one of several shards."""
 
     most: int
     """Events at most; 0: only acknowledge what is done."""

@@ -103,7 +103,7 @@ class Pause(NamedTuple):
 
 
 class Signal(Protocol):
-    """What one protocol sets and another one waits for; the driver makes it."""
+    """A flag that one protocol sets and another one waits for; the driver makes it."""
 
     def set(self) -> object:
         """Wake the one that waits."""

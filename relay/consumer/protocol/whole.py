@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .steps import Steps
 
 _POLL = 0.25  # seconds between two looks at whether the consumer stops: that sets no signal
-_PATIENCE = 1.0
+_PUMP_TIMEOUT = 1.0
 """Seconds beyond its wait at Redis after which a pump is no longer waited for: its shard may be away."""
 JOIN_WAIT = 3.0
 """Seconds that a start waits for the groups on the shards beside the first."""
@@ -295,6 +295,6 @@ class WholeMember:
 
     def _give(self, part: Part, ask: Ask, now: float) -> None:
         self._vain += 1
-        part.until = now + ask.block + _PATIENCE
+        part.until = now + ask.block + _PUMP_TIMEOUT
         part.ask = ask
         part.asked.set()
