@@ -70,7 +70,7 @@ async def source_of(cluster: Cluster, kind: str, how: str) -> AsyncIterator[Any]
             yield client
             assert await client.ping(target_nodes=RedisCluster.ALL_NODES)  # it is the caller's, and open
     else:
-        blocking_nodes = [BlockingNode("127.0.0.1", port) for port in cluster.ports]
+        blocking_nodes = [BlockingNode("127.0.0.1", port) for port in cluster.ports]  # type: ignore[no-untyped-call]
         with BlockingCluster(startup_nodes=blocking_nodes, socket_timeout=2, decode_responses=True) as blocking:
             yield blocking
             assert blocking.ping(target_nodes=BlockingCluster.ALL_NODES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +189,18 @@ async def test_batches_are_of_all_shards_and_acknowledged_by_the_next(redis: Red
             await asyncio.to_thread(_batches_blocking, redis_url, note)
     assert sorted(seen, key=int) == list(IDS[:25])
     assert await none_pending_on_shards(redis)
+
+
+async def test_batch_is_full_at_once_if_one_shard_has_all_events(redis: Redis, redis_url: str) -> None:
+    await feed_shard(redis, 2, *IDS)
+    began, sizes = time.monotonic(), list[int]()
+    async with consume(redis_url, topic="support", group="g") as events:
+        async for batch in events.batches(10, wait=5):
+            sizes.append(len(batch))
+            if len(sizes) == 4:
+                break
+    assert sizes == [10, 10, 10, 10]
+    assert time.monotonic() - began < 5
 
 
 def _batches_blocking(url: str, note: Any) -> None:

@@ -165,7 +165,7 @@ class WholeMember:
             if batch and (len(batch) == size or now >= until or batch[-1].deliveries > 1 or self._has_begun()):
                 break
             left = until - now if batch else _POLL
-            self._ask(size - len(batch), min(left, self._block) if batch else self._block, is_adaptive=False)
+            self._ask(size, min(left, self._block) if batch else self._block, is_adaptive=False)
             yield Wait(self._arrived, min(left, _POLL))
         return batch
 
