@@ -60,7 +60,7 @@ _HOMES = {
     "consume_sync": ("blocking", "consume_sync"),
 }
 """The module and the name there of each name that is imported when it is first asked for: the relay itself needs only
-the constants, and its workers start without the other 25 modules (a hundredth of their CPU time).
+the constants, and its workers start without the other 26 modules (a hundredth of their CPU time).
 """
 
 

@@ -73,8 +73,8 @@ class ConsumerBase:
             if self._is_settling:
                 done = self._current[0]
                 reading = self._readings[done.shard]
-                if done.stream_id in reading.held:
-                    reading.done.append(done.stream_id)
+                if (entry := done.stream_id) in reading.held:
+                    reading.done.append(entry)
             self._current = ()
         event = self._member.take()
         return None if event is None else self._begin(event)

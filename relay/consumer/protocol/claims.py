@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from .replies import Pending
 
 
+def claimed_together(rows: Iterable[Pending], claim_ms: int) -> list[tuple[int, list[str]]]:
+    """Return a member's own entries in groups that it may claim again, each with the idle time from which it may.
+
+    Others may claim those that have been idle for `claim_ms`: so they are claimed only if that has not happened since.
+    """
+    groups: dict[bool, list[Pending]] = {}
+    for row in sorted(rows, key=lambda row: order_of(row.entry)):
+        groups.setdefault(row.idle_ms >= claim_ms, []).append(row)
+    return [
+        (min(row.idle_ms for row in group) if is_late else 0, [row.entry for row in group])
+        for is_late, group in groups.items()
+    ]
+
+
 class Claims:
     """Events that a member is about to claim."""
 

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..names import LONG_IDLE_MS, MAX_DEAD_LETTERS, MAX_ERROR, RETURNED, order_of
+from .claims import claimed_together
 from .group import TopicGroup
 from .reading import ACK_EVERY, Reading
 from .replies import claimed_events, ids_of, pending_of
@@ -116,10 +117,11 @@ class Member:
 
     def release(self, event: Event) -> Steps[None]:
         """Hand the event back, with its count of deliveries; nothing if another member has it by now."""
-        if (yield from self._has(event)):
-            returned = (RETURNED, 0, event.stream_id, b"IDLE", LONG_IDLE_MS, b"JUSTID")
-            yield from self._insist("handing back", command(b"XCLAIM", *self._at, *returned))
-        else:
+        own = yield from self._own(event)
+        for least_idle, entries in own:
+            claim = command(b"XCLAIM", *self._at, RETURNED, least_idle, *entries, b"IDLE", LONG_IDLE_MS, b"JUSTID")
+            yield from self._insist("handing back", claim)
+        if not own:
             yield from self.reading.gone([event.stream_id])
         self.reading.held.pop(event.stream_id, None)
 
@@ -140,14 +142,10 @@ class Member:
             yield Pause(min(left, _STOP_POLL_INTERVAL))
         if self.is_stopping:
             return None
-        if not (yield from self._has(event)):
-            self.reading.held.pop(event.stream_id, None)
-            yield from self.reading.gone([event.stream_id])
-            return None
-        (reply,) = yield from self._insist(
-            "claiming an event again", command(b"XCLAIM", *self._at, self._options.member, 0, event.stream_id)
-        )
-        again = self._claimed(reply, event.stream_id, event.deliveries + 1)
+        again: list[Event] = []
+        for least_idle, entries in (yield from self._own(event)):
+            (reply,) = yield from self._insist("claiming an event again", self.reading.claim_of(least_idle, *entries))
+            again = self._claimed(reply, event.stream_id, event.deliveries + 1)
         if not again:
             self.reading.held.pop(event.stream_id, None)
             yield from self.reading.gone([event.stream_id])
@@ -195,12 +193,12 @@ class Member:
             if not (rows := pending_of(reply)):
                 return
             start = f"({rows[-1].entry}".encode()
-            by_count: dict[int, list[str]] = {}
+            by_count: dict[int, list[Pending]] = {}
             for row in rows:
                 if row.entry not in keep:
                     has_begun = row.entry in held and held[row.entry].began
                     count = row.deliveries if has_begun else max(row.deliveries - 1, 0)
-                    by_count.setdefault(count, []).append(row.entry)
+                    by_count.setdefault(count, []).append(row)
             yield from self._return(by_count)
 
     def leave(self, failed: Iterable[Event] = (), error: Exception | None = None) -> Steps[None]:
@@ -225,14 +223,15 @@ class Member:
         if self.reading.must_renew:
             yield from self.reading.renew()
 
-    def _return(self, by_count: dict[int, list[str]]) -> Steps[None]:
-        idle = (b"IDLE", LONG_IDLE_MS)
+    def _return(self, by_count: dict[int, list[Pending]]) -> Steps[None]:
+        idle, claim_ms = (b"IDLE", LONG_IDLE_MS), self.reading.claims.claim_ms
+        groups = [(count, *group) for count, rows in by_count.items() for group in claimed_together(rows, claim_ms)]
         claims = [
-            command(b"XCLAIM", *self._at, RETURNED, 0, *entries, *idle, b"RETRYCOUNT", count, b"JUSTID")
-            for count, entries in by_count.items()
+            command(b"XCLAIM", *self._at, RETURNED, least_idle, *entries, *idle, b"RETRYCOUNT", count, b"JUSTID")
+            for count, least_idle, entries in groups
         ]
         replies = yield from _once(*claims)
-        for entries, reply in zip(by_count.values(), replies):
+        for (_, _, entries), reply in zip(groups, replies):
             if missing := set(entries).difference(ids_of(reply)):
                 yield from self.reading.gone(sorted(missing, key=order_of))
 
@@ -244,11 +243,11 @@ class Member:
             for entry in entries:
                 self.reading.held.pop(entry, None)
 
-    def _has(self, event: Event) -> Steps[bool]:
-        """Return True if the event is still pending for this member."""
+    def _own(self, event: Event) -> Steps[list[tuple[int, list[str]]]]:
+        """Return the event as `claimed_together` does, if it is still pending for this member."""
         span = (event.stream_id, event.stream_id, 1, self._options.member)
         (reply,) = yield from self._insist("looking at an event", command(b"XPENDING", *self._at, *span))
-        return bool(pending_of(reply))
+        return claimed_together(pending_of(reply), self.reading.claims.claim_ms)
 
     def _bury_due(self) -> Steps[bool]:
         """Bury events that were delivered too often; return True if there were some."""
@@ -277,7 +276,7 @@ class Member:
         fields += ("dead_reason", reason, "dead_error", error[:MAX_ERROR].encode(errors="replace"))
         fields += ("dead_entry", event.stream_id, "dead_deliveries", event.deliveries)
         fields += ("dead_member", self._options.member)
-        while (yield from self._has(event)):
+        while (yield from self._own(event)):
             yield from self._insist("looking at dead letters", command(b"XLEN", dead))  # the right type, before XACK
             bounded = (b"MAXLEN", b"~", MAX_DEAD_LETTERS, b"*", *fields, "dead_at", round(time.time() * 1000))
             both: list[Command] = [command(b"XADD", dead, *bounded), command(b"XACK", *self._at, event.stream_id)]

@@ -8,7 +8,6 @@ One that was begun twice is handled alone, also by a member that handles several
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections import deque
@@ -18,7 +17,8 @@ from ..errors import is_missing_group
 from ..names import CLAIM_AFTER, RETURNED, order_of
 from .claims import Claims
 from .prefetch import Prefetch
-from .replies import claimed_events, ids_of, new_events, pending_of, read_entries, text_of
+from .renewal import renew
+from .replies import claimed_events, new_events, pending_of, read_entries, text_of
 from .steps import command, drained
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .group import TopicGroup
     from .prefetch import Ask
     from .replies import Pending
-    from .steps import Command, Steps
+    from .steps import Argument, Command, Steps
 
 LOOK_EVERY = 0.5  # seconds between two looks for events that were handed back
 ACK_EVERY = 1.0  # maximum seconds from the end of a handler to its acknowledgement
@@ -53,14 +53,14 @@ class Reading:
         self.done: deque[str] = deque()
         """Events whose acknowledgement is to be sent."""
         self._options, self._keys, self._ask = options, group.keys, group.caller.attempt
-        self._stream, self._name, self._member = group.keys.stream, options.group, options.member
+        self._stream, self._name, self.member = group.keys.stream, options.group, options.member
         self._block_ms = max(round(min(block, LOOK_EVERY) * 1000), 1)
         self._trusted = options.claim_after / 2
         """Seconds after which this member must look whether the events that it has read ahead are still its own."""
         self.claims = Claims(options.member, options.claim_after)
         self._to_bury: list[Pending] = []
         self._notes: list[Command] = []
-        self._must_resync = True
+        self.must_resync = True
         self.prefetch = Prefetch(options.prefetch)
         self._looked_at = self._claimed_at = self.acked_at = float("-inf")
         self.renewed_at = time.monotonic()
@@ -147,9 +147,10 @@ class Reading:
         """Send acknowledgements, if some have waited for long or they `must` be sent."""
         if self.done and (must or time.monotonic() - self.acked_at > ACK_EVERY):
             yield from self._send("acknowledging", [])
-        self._note(acked=True)
+        self.note(acked=True)
 
-    def _note(self, *, acked: bool = False, renewed: bool = False) -> None:
+    def note(self, *, acked: bool = False, renewed: bool = False) -> None:
+        """Note that all has just been acknowledged, or renewed."""
         now = time.monotonic()
         self.acked_at = now if acked else self.acked_at
         self.renewed_at = now if renewed else self.renewed_at
@@ -158,7 +159,7 @@ class Reading:
 
     def _resync(self) -> None:
         self.claims.clear()
-        self._must_resync, self._looked_at = True, float("-inf")
+        self.must_resync, self._looked_at = True, float("-inf")
 
     def due_to_bury(self) -> list[Pending]:
         """Return the events that were delivered too often, once."""
@@ -170,42 +171,30 @@ class Reading:
         self.done.extend((yield from self.group.trimmed_among(entries)))
 
     def renew(self) -> Steps[None]:
-        """Renew the claims on what this member has; notice what it no longer has, and what it does not know of."""
-        ahead, held = [event.stream_id for event in list(self.buffer)], list(self.held)
-        known = {*ahead, *held}
-        count = len(known) + _PAGE
-        (reply,) = yield from self.group.caller.insist("renewing claims", self._pending_for(self._member, count))
-        if isinstance(reply, Exception):
-            return
-        rows = {row.entry for row in pending_of(reply)}
-        if rows - known:
-            self._must_resync = True
-        if mine := sorted(rows & known, key=order_of):
-            renewing = command(b"XCLAIM", self._stream, self._name, self._member, 0, *mine, b"JUSTID")
-            (renewed,) = yield from self.group.caller.insist("renewing claims", renewing)
-            if not isinstance(renewed, Exception):
-                self.orphans = (self.orphans | set(mine).difference(ids_of(renewed))) & known
-        for event in [event for event in list(self.buffer) if event.stream_id in known - rows - self.orphans]:
-            with contextlib.suppress(ValueError, IndexError):  # given out meanwhile, by another thread
-                self.buffer.remove(event)
-        self._note(renewed=True)
+        """Renew the claims on what this member has; see `renewal`."""
+        return renew(self)
 
-    def _pending_for(self, member: str, count: int) -> Command:
+    def pending_for(self, member: str, count: int) -> Command:
+        """Return the command that lists what is pending for a member."""
         return command(b"XPENDING", self._stream, self._name, b"-", b"+", count, member)
+
+    def claim_of(self, least_idle: int, *what: Argument) -> Command:
+        """Return the command that claims entries for this member."""
+        return command(b"XCLAIM", self._stream, self._name, self.member, least_idle, *what)
 
     def _look(self, now: float) -> Steps[None]:
         """Find events that were delivered before and are to be delivered again."""
         count = _PAGE + len(self.held)
-        looks = [self._pending_for(RETURNED, _PAGE)]
-        if self._must_resync:
-            looks.append(self._pending_for(self._member, count))
+        looks = [self.pending_for(RETURNED, _PAGE)]
+        if self.must_resync:
+            looks.append(self.pending_for(self.member, count))
         is_claiming = now - self._claimed_at >= self.beat_every
         if is_claiming:
             idle = (b"IDLE", self.claims.claim_ms)
             looks.append(command(b"XPENDING", self._stream, self._name, *idle, b"-", b"+", count))
         more = [self.group.look_for_shards()] if is_claiming and not self.group.shard else []
-        resyncing = self._must_resync
-        self._must_resync = False
+        resyncing = self.must_resync
+        self.must_resync = False
         replies = yield from self._send("looking for pending events", [*looks, *more, *self.group.look()])
         if replies is None:
             return
@@ -213,7 +202,7 @@ class Reading:
             self.group.see_shards(reply)
         self._notes += self.group.see(*replies[-3:])
         own = replies[1] if resyncing else []
-        self._must_resync = self._must_resync or len(own) == count
+        self.must_resync = self.must_resync or len(own) == count
         found = (row for reply in replies[: len(looks)] for row in pending_of(reply))
         if not self.claims.add({row.entry: row for row in found if row.entry not in self.held}.values()):
             self._looked_at = time.monotonic()
@@ -229,12 +218,12 @@ class Reading:
             return
         entries = [row.entry for row in rows]
         least_idle = min(row.idle_ms for row in rows)  # as seen: another may have claimed them since, its own too
-        count = (b"RETRYCOUNT", first.deliveries + 1) if first.holder == self._member else ()
-        span = (entries[0], entries[-1], len(entries), self._member)
+        count = (b"RETRYCOUNT", first.deliveries + 1) if first.holder == self.member else ()
+        span = (entries[0], entries[-1], len(entries), self.member)
         replies = yield from self._send(
             "claiming events",
             [
-                command(b"XCLAIM", self._stream, self._name, self._member, least_idle, *entries, *count),
+                self.claim_of(least_idle, *entries, *count),
                 command(b"XPENDING", self._stream, self._name, *span),
             ],
         )
@@ -250,7 +239,7 @@ class Reading:
         """Read new events; wait for some at Redis."""
         looks = self.group.look() if self.group.must_watch else []
         block = (b"BLOCK", block_ms) if block_ms > 0 else ()
-        read = (self._name, self._member, b"COUNT", count, *block, b"STREAMS", self._stream, b">")
+        read = (self._name, self.member, b"COUNT", count, *block, b"STREAMS", self._stream, b">")
         replies = yield from self._send("reading a topic", [*looks, command(b"XREADGROUP", b"GROUP", *read)])
         if replies is None:
             return
@@ -267,7 +256,7 @@ class Reading:
 
     def _keep(self, events: list[Event]) -> None:
         if not self.held and not self.buffer:
-            self._note(renewed=True)
+            self.note(renewed=True)
         self.buffer.extend(events)
 
     def _send(self, what: str, commands: list[Command]) -> Steps[list[Any] | None]:
@@ -289,7 +278,7 @@ class Reading:
             self.done.extendleft(reversed(acknowledged))
             self._resync()  # a reply that was lost may have had events
             return None
-        self._note(acked=True)
+        self.note(acked=True)
         for entry in acknowledged:
             self.held.pop(entry, None)
         if any(map(is_missing_group, replies)):
