@@ -77,7 +77,9 @@ async def source_of(cluster: Cluster, kind: str, how: str) -> AsyncIterator[Any]
 
 
 @pytest.mark.parametrize("how", ["url", "client"])
-async def test_every_shard_is_read_and_the_others_without_one(cluster: Cluster, shards: Shards, how: str) -> None:
+async def test_every_shard_is_read_and_the_others_without_one(
+    cluster: Cluster, shards: Shards, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
     owners = [await cluster.owner(key_slot(shard.key.name.encode())) for shard in shards.all]
     away = next(port for port in owners if port != owners[0])
     of_away = tuple(each for each in IDS if owners[int(each) % COUNT] == away)
@@ -86,11 +88,17 @@ async def test_every_shard_is_read_and_the_others_without_one(cluster: Cluster, 
         async with source_of(cluster, kind, how) as source:
             assert sorted((event.id for event in await take(kind, source, len(IDS))), key=int) == list(IDS)
             assert not await pending(shards)
-            await read_through_an_outage(cluster, shards, Reader(kind, source, "loop"), away, of_away)
+            caplog.clear()
+            await read_through_an_outage(cluster, shards, Reader(kind, source, "loop"), away, of_away, caplog)
 
 
 async def read_through_an_outage(
-    cluster: Cluster, shards: Shards, reader: Reader, away: int, of_away: tuple[str, ...]
+    cluster: Cluster,
+    shards: Shards,
+    reader: Reader,
+    away: int,
+    of_away: tuple[str, ...],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Stop the server at `away`, which has the events `of_away`, while a member reads, and have it go on."""
     others = tuple(each for each in IDS if each not in of_away)
@@ -101,11 +109,22 @@ async def read_through_an_outage(
         try:
             await feed(shards, *others)
             await eventually(lambda: reader.has(others))
+            await eventually(lambda: waiting(caplog), timeout=30)
+            await feed(shards, *(f"{int(each) + 100}" for each in others))
+            await eventually(lambda: reader.has(tuple(f"{int(each) + 100}" for each in others)))
+            numbers = {int(each) % COUNT for each in of_away}
+            assert waiting(caplog) <= {f"on shard {number}" for number in numbers}
         finally:
             cluster.signal(away, signal.SIGCONT)
         await eventually(lambda: feed_when_back(shards, of_away), timeout=30)
         await eventually(lambda: reader.has(of_away), timeout=30)
     await eventually(lambda: none_pending(shards))
+
+
+def waiting(caplog: pytest.LogCaptureFixture) -> set[str]:
+    """Return the shards that are waited for, as the log has it."""
+    lines = [line for line in caplog.text.splitlines() if "waiting for Redis" in line]
+    return {line[line.find("on shard") :].partition(":")[0] for line in lines}
 
 
 async def feed_when_back(shards: Shards, ids: tuple[str, ...]) -> bool:
