@@ -39,8 +39,12 @@ class Command(tuple):  # type: ignore[type-arg]  # noqa: SLOT001  made for every
 
     @property
     def for_cluster(self) -> tuple[Any, ...]:
-        """The same for a client of a cluster, which needs text: the space, which is not sent, keeps the reply raw."""
-        return (f"{self[0].decode()} ", *self[1:])
+        """The same for a client of a cluster, which needs text: the space, which is not sent, keeps the reply raw.
+
+        It looks for the key after a redirection, and knows that of XINFO and XGROUP if the subcommand is in the text.
+        """
+        names = 2 if self[0] in {b"XGROUP", b"XINFO"} else 1
+        return (f"{b' '.join(self[:names]).decode()} ", *self[names:])
 
     @property
     def key(self) -> str:
