@@ -18,11 +18,12 @@ from tests.support import eventually, reserve_port
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
 _SLOTS = 16384
 _NODE_TIMEOUT_MS = 1500
+_TIMEOUT = 5.0  # seconds for an answer
 SLOT = key_slot(b"relay")
 """The slot of the relay's keys."""
 _SERVER = """port {port}
@@ -33,7 +34,10 @@ cluster-enabled yes
 cluster-node-timeout {timeout}
 cluster-replica-validity-factor 0
 appendonly yes
+appendfsync {fsync}
 maxmemory-policy noeviction
+enable-debug-command local
+auto-aof-rewrite-min-size 256mb
 save ""
 repl-diskless-sync yes
 repl-diskless-sync-delay 0
@@ -47,6 +51,7 @@ class Cluster:
 
     directory: Path
     program: str
+    fsync: str = "everysec"
     buses: dict[int, int] = field(default_factory=dict)
     """Ports of the cluster bus, by the port of the server."""
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -67,7 +72,7 @@ class Cluster:
         port, bus = reserve_port(), reserve_port()
         folder = self.directory / str(port)
         folder.mkdir(parents=True)
-        text = _SERVER.format(port=port, bus=bus, directory=folder, timeout=_NODE_TIMEOUT_MS)
+        text = _SERVER.format(port=port, bus=bus, directory=folder, timeout=_NODE_TIMEOUT_MS, fsync=self.fsync)
         (folder / "server.conf").write_text(text)
         self.buses[port] = bus
         self.start(port)
@@ -92,9 +97,9 @@ class Cluster:
         self.processes[port].kill()
         self.processes[port].wait()
 
-    async def command(self, port: int, *words: str | int) -> Any:
+    async def command(self, port: int, *words: str | int, timeout: float = _TIMEOUT) -> Any:
         """Return the answer of one server."""
-        async with Redis(port=port, socket_timeout=5, socket_connect_timeout=1) as redis:
+        async with Redis(port=port, socket_timeout=timeout, socket_connect_timeout=1) as redis:
             return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
 
     async def nodes(self, port: int) -> dict[int, list[str]]:
@@ -129,12 +134,58 @@ class Cluster:
         await self.command(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", await self.id_of(source))
         await self.command(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", await self.id_of(target))
 
-    async def finish_move(self, source: int, target: int, slot: int = SLOT) -> None:
-        """Move the keys, a few at a time, and hand the slot over."""
-        while keys := await self.command(source, "CLUSTER", "GETKEYSINSLOT", slot, 10):
-            await self.command(source, "MIGRATE", "127.0.0.1", target, "", 0, 5000, "KEYS", *keys)
+    async def move_keys(
+        self, source: int, target: int, slot: int = SLOT, count: int = 10, timeout: float = _TIMEOUT
+    ) -> int:
+        """Move so many keys of a slot at most; return their number."""
+        if keys := await self.command(source, "CLUSTER", "GETKEYSINSLOT", slot, count):
+            words = ("MIGRATE", "127.0.0.1", target, "", 0, round(timeout * 1000), "KEYS", *keys)
+            await self.command(source, *words, timeout=timeout)
+        return len(keys)
+
+    async def finish_move(
+        self, source: int, target: int, slot: int = SLOT, count: int = 10, timeout: float = _TIMEOUT
+    ) -> None:
+        """Move the keys, so many at a time, and hand the slot over."""
+        while await self.move_keys(source, target, slot, count, timeout):
+            pass
         for port in (target, source):
             await self.command(port, "CLUSTER", "SETSLOT", slot, "NODE", await self.id_of(target))
+
+    async def place(self, slots: Mapping[int, int]) -> None:
+        """Hand slots, most of them empty, to the primaries with these ports; wait until all servers know."""
+        for slot, port in slots.items():
+            if (owner := await self.owner(slot)) != port:
+                await self.begin_to_move(owner, port, slot)
+                await self.finish_move(owner, port, slot)
+
+        await eventually(self.agrees)
+
+    async def agrees(self) -> bool:
+        """Return True if all servers know the same primary of each slot."""
+        views = []
+        for port in self.ports:
+            try:
+                rows: Any = await self.command(port, "CLUSTER", "SLOTS")
+            except (RedisError, OSError):
+                return False
+            views.append(sorted((start, end, primary[1]) for start, end, primary, *_ in rows))
+        return all(view == views[0] for view in views)
+
+    async def has_caught_up(self) -> bool:
+        """Return True if every replica has what its primary had when it was asked."""
+        rows = await self.nodes(next(iter(self.processes)))
+        ports = {row[0]: port for port, row in rows.items()}
+        for port, row in rows.items():
+            if "slave" in row[2]:
+                try:
+                    before = (await self.command(ports[row[3]], "INFO", "replication"))["master_repl_offset"]
+                    after = (await self.command(port, "INFO", "replication")).get("slave_repl_offset", -1)
+                except (RedisError, OSError):
+                    return False
+                if after < before:
+                    return False
+        return True
 
     async def is_whole(self) -> bool:
         """Return True if all servers that run see the same cluster, without failures and with replicas in sync."""
@@ -158,13 +209,13 @@ class Cluster:
 
 @asynccontextmanager
 async def clusters(
-    directory: Path, primaries: int = 3, replicas: int = 1, program: str | None = None
+    directory: Path, primaries: int = 3, replicas: int = 1, program: str | None = None, fsync: str = "everysec"
 ) -> AsyncIterator[Cluster]:
     """Start `primaries` with `replicas` each; wait until all are in sync.
 
     `program` is the path of the server's program; None for the embedded one's.
     """
-    cluster = Cluster(directory, program or server_program())
+    cluster = Cluster(directory, program or server_program(), fsync)
     try:
         ports = [cluster.add() for _ in range(primaries * (1 + replicas))]
         for port in ports:

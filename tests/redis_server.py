@@ -4,7 +4,7 @@ The embedded one's program, or another, with an append-only file, in a directory
 since `everysec` does not keep what the guarantees need: while the disk syncs it responds before it writes, for up to
 two seconds (`flushAppendOnlyFile` in https://github.com/valkey-io/valkey/blob/unstable/src/aof.c), and a kill takes
 that along.
-`tests.chaos.sentinel_redis` has the same interface.
+`tests.chaos.sentinel_redis` and `tests.chaos.cluster_redis` have the same interface.
 """
 
 from __future__ import annotations
@@ -112,9 +112,14 @@ class RedisServer:
     async def wait_until_healthy(self) -> None:
         """Do nothing: a single server is healthy when it runs."""
 
-    async def primary(self) -> int:
-        """Return its port: there is no other primary."""
+    @property
+    def target(self) -> int:
+        """The port of the server that a fault affects: its own."""
         return self.port
+
+    async def primaries(self) -> list[int]:
+        """Return its port: there is no other primary."""
+        return [self.port]
 
     async def fail_over(self) -> None:
         """Raise: there is no replica."""

@@ -16,6 +16,7 @@ from rich.console import Console
 from relay.cli.help import RelayCommand
 from relay.cli.output import print_json
 from tests.chaos.faults.catalog import FAULTS
+from tests.chaos.faults.kind import Servers
 from tests.chaos.report import as_json, show
 from tests.chaos.run import RunOptions, run_chaos
 from tests.chaos.verdict import judge
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tests.chaos.records import Records
 
 _LONGEST = 12.0
+_SHARDS = 4  # of a cluster
 
 errors = Console(stderr=True)
 
@@ -46,6 +48,13 @@ def chaos(
         bool,
         typer.Option("--sentinels", help="Use a primary, a replica and three Sentinels instead of a single Redis."),
     ] = False,
+    cluster: Annotated[
+        bool,
+        typer.Option("--cluster", help="Use a Redis Cluster of three primaries, each with a replica, and four shards."),
+    ] = False,
+    shards: Annotated[
+        int | None, typer.Option(min=1, max=16, metavar="NUMBER", help="Number of shards; without --cluster 1.")
+    ] = None,
     rate: Annotated[
         float, typer.Option(min=0, metavar="NUMBER", help="Events a second at most; 0 sends as many as are accepted.")
     ] = 400,
@@ -81,7 +90,8 @@ def chaos(
 
     Exit code 1 if a guarantee was not kept; the directory with the logs is kept then.
     """
-    kinds = _kinds(faults, sentinels=sentinels)
+    servers = _servers(sentinels=sentinels, cluster=cluster)
+    kinds = _kinds(faults, servers)
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     if some is not None and some < len(kinds):
         kinds = random.Random(seed).sample(kinds, some)
@@ -96,7 +106,8 @@ def chaos(
         ingresses=ingresses,
         workers=workers,
         fsync=fsync,
-        sentinels=sentinels,
+        servers=servers,
+        shards=shards or (_SHARDS if cluster else 1),
         redis_server=str(redis_server.resolve()) if redis_server else None,
         log_level=log_level,
     )
@@ -122,9 +133,21 @@ def chaos(
         raise typer.Exit(1)
 
 
-def _kinds(faults: str | None, *, sentinels: bool) -> list[str]:
+def _servers(*, sentinels: bool, cluster: bool) -> Servers:
+    if sentinels and cluster:
+        raise typer.BadParameter("a cluster has no Sentinels; name one of both", param_hint="--cluster")
+    if sentinels:
+        return Servers.SENTINELS
+    return Servers.CLUSTER if cluster else Servers.SINGLE
+
+
+def _kinds(faults: str | None, servers: Servers) -> list[str]:
     """Return the kinds of faults to cause: those that are named, or all that are possible here."""
-    impossible = {kind: "--sentinels" for kind, fault in FAULTS.items() if fault.needs_sentinels and not sentinels}
+    impossible = {
+        kind: " or ".join(each.value for each in Servers if each in fault.servers)
+        for kind, fault in FAULTS.items()
+        if servers not in fault.servers
+    }
     if own_address() is None:
         reason = "an address of this machine other than loopback"
         impossible |= {kind: reason for kind, fault in FAULTS.items() if fault.needs_address}

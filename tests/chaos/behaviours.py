@@ -93,6 +93,11 @@ async def hasty(exchange: Exchange) -> bool:
     return exchange.answer(500 if exchange.dice.random() < 1 / 5 else 204)
 
 
+async def orderly(exchange: Exchange) -> bool:
+    """Fail one time in ten, never for good."""
+    return exchange.answer(exchange.dice.choice((500, 503, 429)) if exchange.dice.random() < 1 / 10 else 204)
+
+
 async def far(exchange: Exchange) -> bool:
     """Hold the response while the switch is on."""
     return await exchange.hang() if switch(exchange.home, HOLD).exists() else exchange.answer(204)
@@ -107,7 +112,7 @@ async def hostile(exchange: Exchange) -> bool:
 
 
 BEHAVIOURS: Mapping[str, Behaviour] = {
-    **{each.__name__: each for each in (good, flapping, hanging, resetting, dripping, erring, hasty, hostile)},
+    **{each.__name__: each for each in (good, flapping, hanging, resetting, dripping, erring, orderly, hasty, hostile)},
     STRICT: good,
     **dict.fromkeys(FAR, far),
 }

@@ -11,14 +11,13 @@ from redis.exceptions import ResponseError
 
 from relay.process.subprocesses import python
 from relay.store import keys
-from tests.chaos.events import body_of, number_of
+from tests.chaos.events import body_of, number_of, shard_of_event
 from tests.chaos.linq import ACCEPTED
-from tests.chaos.records import FaultRecord, Records, Repeat, TeamRecord, TopicRecord
+from tests.chaos.records import FaultRecord, First, Records, Repeat, TeamRecord, TopicRecord
 from tests.chaos.service_process import MAX_STEP
 from tests.chaos.subscribers import PULLED, seen_file
 from tests.chaos.teams import PULL_GROUP, PULL_TOPIC, TEAMS, TOPICS
 from tests.chaos.timeline import Timeline
-from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,12 +46,19 @@ class Owed(NamedTuple):
     """Id of the last entry that it read."""
 
 
+class Place(NamedTuple):
+    """A shard among all."""
+
+    shard: int
+    shards: int
+
+
 async def rest(stage: Stage) -> str:
     """Wait until all work is finished; return the unfinished work if there is no more progress."""
     loop = asyncio.get_running_loop()
     former: dict[str, Owed] = {}
     moved_at = loop.time()
-    async with stage.redis.client() as redis:
+    async with stage.client() as redis:
         while (unfinished := await _unfinished(redis, stage)) and loop.time() - moved_at < _STANDSTILL:
             if unfinished != former:
                 former, moved_at = unfinished, loop.time()
@@ -61,10 +67,10 @@ async def rest(stage: Stage) -> str:
 
 
 async def _unfinished(redis: Redis, stage: Stage) -> dict[str, Owed]:
-    found = {"inbox": Owed(await redis.xlen(KEYS.inbox))}
+    found = {"inbox": Owed(sum([await shard.xlen(shard.key.inbox) for shard in redis.shards]))}
     for team in TEAMS:
-        found[team.name] = await owed(redis, KEYS.topic(team.topic), keys.push_group(team.name))
-    found[PULL_GROUP] = await owed(redis, KEYS.topic(PULL_TOPIC), PULL_GROUP)
+        found[team.name] = await owed_to(redis, team.topic, keys.push_group(team.name))
+    found[PULL_GROUP] = await owed_to(redis, PULL_TOPIC, PULL_GROUP)
     unfinished = {what: left for what, left in found.items() if left.entries}
     return unfinished or {f"missing at {name}": Owed(count) for name, count in (await _missing(stage)).items()}
 
@@ -80,6 +86,12 @@ async def _missing(stage: Stage) -> dict[str, int]:
         owed_to_team = (n for n in accepted if not times[n] and team.wants(n) and n not in given_up)
         missing[team.name] = sum(1 for _ in owed_to_team)
     return {name: count for name, count in missing.items() if count}
+
+
+async def owed_to(redis: Redis, topic: str, group: str) -> Owed:
+    """Count what the group has not acknowledged of a topic, on all shards; `redis` is the client of the first."""
+    found = [await owed(shard, shard.key.topic(topic), group) for shard in redis.shards]
+    return Owed(sum(each.entries for each in found), " ".join(each.position for each in found))
 
 
 async def owed(redis: Redis, stream: str, group: str) -> Owed:
@@ -101,7 +113,7 @@ async def read_ledger(stage: Stage) -> dict[str, Any]:
     """Return the output of `relay ledger --json`, with its exit code as `code`."""
     process = await asyncio.create_subprocess_exec(
         *python("relay", "ledger", "--json"),
-        env={"REDIS_URL": stage.redis.url, "PATH": ""},
+        env={**stage.redis_environment, "PATH": ""},
         cwd=stage.spec.home,
         stdout=asyncio.subprocess.PIPE,
         stderr=sys.stderr,
@@ -112,23 +124,27 @@ async def read_ledger(stage: Stage) -> dict[str, Any]:
 
 
 async def read_topics(stage: Stage) -> dict[str, TopicRecord]:
-    """Read every topic's stream and compare it with what was sent."""
+    """Read every topic's streams, one on each shard, and compare them with what was sent."""
     found = {}
-    async with stage.redis.client() as redis:
+    async with stage.client() as redis:
         for topic in TOPICS:
             record = found[topic] = TopicRecord(bytearray(stage.spec.events))
-            async for entry, fields in _entries(redis, KEYS.topic(topic)):
-                _record_entry(record, entry, fields)
+            for number, shard in enumerate(redis.shards):
+                place = Place(number, len(redis.shards))
+                async for entry, fields in _entries(shard, shard.key.topic(topic)):
+                    _record_entry(record, entry, fields, place)
     return found
 
 
 async def read_dead(stage: Stage) -> dict[str, list[int]]:
     """Read the dead letters of every team: the numbers of their events."""
     found = {}
-    async with stage.redis.client() as redis:
+    async with stage.client() as redis:
         for team in TEAMS:
-            rows = _entries(redis, KEYS.lane(team.name, "dead"))
-            numbers = [number_of(fields[b"id"].decode()) async for _, fields in rows]
+            numbers: list[int | None] = []
+            for shard in redis.shards:
+                rows = _entries(shard, shard.key.lane(team.name, "dead"))
+                numbers += [number_of(fields[b"id"].decode()) async for _, fields in rows]
             found[team.name] = [number for number in numbers if number is not None]
     return found
 
@@ -146,6 +162,7 @@ def read_reports(spec: Spec, dead: dict[str, list[int]]) -> tuple[dict[str, Team
             dead=frozenset(dead.get(name, ())),
             dead_letters=len(dead.get(name, ())),
             wrong=team["wrong"],
+            firsts=[First(*first) for first in team["firsts"]],
         )
 
     broke = report["consumer_broke"]
@@ -184,16 +201,20 @@ async def gather(stage: Stage, unfinished: str, ledger: dict[str, Any], faults: 
         faults=faults,
         watches=stage.watches,
         evidence=stage.evidence,
+        shards=spec.shards,
     )
 
 
-def _record_entry(record: TopicRecord, entry: bytes, fields: dict[bytes, bytes]) -> None:
+def _record_entry(record: TopicRecord, entry: bytes, fields: dict[bytes, bytes], place: Place) -> None:
     event = fields[b"id"].decode()
     number = number_of(event)
     if number is None or number >= len(record.times):
         record.wrong.append(f"{event} ({entry.decode()}) was never sent")
         return
     record.times[number] += 1
+    record.order.append(number)
+    if (shard := shard_of_event(number, place.shards)) != place.shard:
+        record.wrong.append(f"{event} ({entry.decode()}) is on shard {place.shard}, not {shard}")
     if fields[b"body"] != body_of(number):
         record.wrong.append(f"{event} ({entry.decode()}) has another body")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tests.chaos.events import shard_of_event
 from tests.chaos.teams import PROMPT
 from tests.chaos.timeline import Timeline
 
@@ -31,9 +32,9 @@ class FaultRecord:
     ended: float
     targets: tuple[str, ...] = ()
     """Processes or teams that it affected."""
-    has_moved: bool = False
-    """True if another server was the primary at its end. What the former one confirmed last is lost with it, and
-    settlements wait for no replica.
+    moved: frozenset[int] = frozenset()
+    """Shards of which another server was the primary at its end. What the former one confirmed last is lost with it,
+    and settlements wait for no replica.
     """
 
     def distance(self, moment: float) -> float:
@@ -57,12 +58,21 @@ class Repeat(NamedTuple):
     again: float
 
 
+class First(NamedTuple):
+    """First push of an event that the team answered with a 2xx, in monotonic seconds."""
+
+    number: int
+    at: float
+
+
 @dataclass(slots=True)
 class TopicRecord:
-    """Contents of a topic's stream."""
+    """Contents of a topic's stream, with several shards of one on each."""
 
     times: bytearray
     """Number of entries of each event."""
+    order: list[int] = field(default_factory=list)
+    """Events in the order of their entries, shard by shard."""
     wrong: list[str] = field(default_factory=list)
     """Entries that should not be there."""
 
@@ -83,6 +93,8 @@ class TeamRecord:
     """Number of its dead letters."""
     wrong: list[str] = field(default_factory=list)
     """Signatures that did not verify, bodies that were changed, events that were never sent."""
+    firsts: list[First] = field(default_factory=list)
+    """Events in the order in which they came, of the team that gets those of a chat in order; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,7 @@ class Records:
     watches: list[Watch] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     """What the faults themselves found."""
+    shards: int = 1
 
     @property
     def pushes(self) -> int:
@@ -145,13 +158,25 @@ class Records:
 
     def loss_before(self, team: str, repeat: Repeat) -> FaultRecord | None:
         """Return the last fault that lost the settlement of the push, which explains the repeat."""
-        found = [fault for fault in self.faults if _has_lost(fault, team, repeat)]
+        found = [fault for fault in self.faults if self._has_lost(fault, team, repeat)]
         return found[-1] if found else None
 
+    def is_from_lost_primary(self, first: First) -> bool:
+        """Return True if the event was pushed while the primary of its shard was about to be lost.
 
-def _has_lost(fault: FaultRecord, team: str, repeat: Repeat) -> bool:
-    if fault.began >= repeat.again:
-        return False
-    if fault.has_moved and fault.began - _ANSWERED_BEFORE <= repeat.first <= fault.ended:
-        return True
-    return fault.kind in _DELETIONS and team in fault.targets and repeat.first - _NOTICED_WITHIN < fault.ended
+        What it had routed and settled last may be routed and pushed again from the new one, in another order.
+        """
+        shard = shard_of_event(first.number, self.shards)
+        return any(shard in fault.moved and _is_lost_with(fault, first.at) for fault in self.faults)
+
+    def _has_lost(self, fault: FaultRecord, team: str, repeat: Repeat) -> bool:
+        if fault.began >= repeat.again:
+            return False
+        if shard_of_event(repeat.number, self.shards) in fault.moved and _is_lost_with(fault, repeat.first):
+            return True
+        is_deletion = fault.kind in _DELETIONS and team in fault.targets
+        return is_deletion and repeat.first - _NOTICED_WITHIN < fault.ended
+
+
+def _is_lost_with(fault: FaultRecord, moment: float) -> bool:
+    return fault.began - _ANSWERED_BEFORE <= moment <= fault.ended

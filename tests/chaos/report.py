@@ -125,7 +125,7 @@ def _cells(row: Row) -> Sequence[object]:
 def _add(row: Row, fault: FaultRecord, records: Records) -> None:
     linq, during = records.linq, (fault.began, fault.ended)
     row.times += 1
-    row.moved += fault.has_moved
+    row.moved += bool(fault.moved)
     row.seconds += fault.ended - fault.began
     row.sent += linq.count("sent", *during)
     row.busy += linq.count("answered 503", *during)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from relay.store.driver.client import ask
 from tests.chaos import gather
+from tests.chaos.cluster_redis import ClusterRedis
 from tests.chaos.faults.catalog import FAULTS
+from tests.chaos.faults.kind import Servers
 from tests.chaos.plan import seconds_of_a_round, steps
 from tests.chaos.records import FaultRecord
 from tests.chaos.sentinel_redis import SentinelRedis
@@ -23,12 +25,12 @@ from tests.support import eventually, own_address, reserve_port
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from tests.chaos.plan import Span, Step
     from tests.chaos.records import Records
-    from tests.chaos.stage import Stage
+    from tests.chaos.stage import AnyServers, Stage
 
     Announce = Callable[[str], None]
 
@@ -51,7 +53,8 @@ class RunOptions:
     ingresses: int = 2
     workers: int = 2
     fsync: str = "always"
-    sentinels: bool = False
+    servers: Servers = Servers.SINGLE
+    shards: int = 1
     redis_server: str | None = None
     log_level: str = "warning"
 
@@ -63,8 +66,7 @@ class RunOptions:
 
 async def run_chaos(options: RunOptions, announce: Announce) -> Records:
     """Run it and return its records."""
-    kind = SentinelRedis if options.sentinels else RedisServer
-    redis = kind(options.directory / "redis", options.fsync, options.redis_server)
+    redis = _servers(options)
     try:
         await redis.start()
         return await _run_on(redis, options, announce)
@@ -72,7 +74,18 @@ async def run_chaos(options: RunOptions, announce: Announce) -> Records:
         await redis.kill_all()
 
 
-async def _run_on(redis: RedisServer | SentinelRedis, options: RunOptions, announce: Announce) -> Records:
+def _servers(options: RunOptions) -> AnyServers:
+    of = (options.directory / "redis", options.fsync, options.redis_server)
+    match options.servers:
+        case Servers.SINGLE:
+            return RedisServer(*of)
+        case Servers.SENTINELS:
+            return SentinelRedis(*of)
+        case Servers.CLUSTER:
+            return ClusterRedis(*of, options.shards)
+
+
+async def _run_on(redis: AnyServers, options: RunOptions, announce: Announce) -> Records:
     spec = Spec(
         directory=str(options.directory),
         seed=options.seed,
@@ -82,6 +95,7 @@ async def _run_on(redis: RedisServer | SentinelRedis, options: RunOptions, annou
         teams_port=reserve_port(),
         redis_url=redis.url,
         address=own_address() or "127.0.0.1",
+        shards=options.shards,
     )
     spec.write()
     async with open_stage(spec, redis, options.log_level) as stage:
@@ -110,11 +124,11 @@ async def _wait_for_workers(stage: Stage) -> None:
     """Wait until the workers poll for work: a fault before that finds nothing to break."""
 
     async def are_polling() -> bool:
-        clients = await ask(redis.client_list())
+        clients = [client for server in servers for client in await ask(server.client_list())]
         names = [str(client["name"]) for client in clients]
-        return sum(name.endswith("-arq") for name in names) >= len(stage.processes("worker"))
+        return sum(name.endswith("-arq") for name in names) >= len(stage.processes("worker")) * stage.spec.shards
 
-    async with stage.redis.client() as redis:
+    async with stage.servers() as servers:
         await eventually(are_polling, _START_TIMEOUT)
 
 
@@ -130,12 +144,13 @@ async def _flow(stage: Stage, options: RunOptions, sender: Process, announce: An
     async def cause(step: Step) -> None:
         fault = FAULTS[step.kind]
         async with stage.redis.in_use if fault.is_about_redis else nullcontext():
-            primary = await stage.redis.primary() if fault.is_about_redis else None
+            before = await stage.redis.primaries() if fault.is_about_redis else []
             since = time.monotonic()
             targets = await fault.act(stage, random.Random(step.dice), step.seconds)
             until = time.monotonic()
-            has_moved = primary is not None and await stage.redis.primary() != primary
-        faults.append(FaultRecord(step.kind, since, until, targets, has_moved))
+            after = await stage.redis.primaries() if before and not fault.keeps_writes else before
+        moved = _moved(before, after, stage.spec.shards) if before else frozenset()
+        faults.append(FaultRecord(step.kind, since, until, targets, moved))
         announce(f"{since - began:6.1f} s  {step.kind}, {time.monotonic() - since:.1f} s: {', '.join(targets)}")
 
     async with asyncio.TaskGroup() as group:
@@ -156,6 +171,11 @@ async def _flow(stage: Stage, options: RunOptions, sender: Process, announce: An
     if sender.returncode != 0:
         raise RuntimeError(f"the sender ended with {sender.returncode}; see {stage.spec.home / 'linq.log'}")
     return faults
+
+
+def _moved(before: Sequence[int], after: Sequence[int], shards: int) -> frozenset[int]:
+    """Return the shards of which another server is the primary; without a cluster all are on the same one."""
+    return frozenset(n for n in range(shards) if before[n % len(before)] != after[n % len(after)])
 
 
 async def _end(helper: Process) -> None:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from relay.store.driver.client import Redis, open_redis
+from relay.store.driver.client import Redis
 from tests.sentinels import SERVICE, sentinels
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.sentinels import Topology
@@ -36,8 +35,9 @@ class SentinelRedis:
     """Path of the server's program; None for the embedded one's."""
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Acquired by the fault that affects Redis."""
+    target: int = 0
+    """The port of the server that was the primary when everything was healthy last."""
     _topology: Topology | None = None
-    _primary: int = 0
     _is_down: bool = False
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -63,7 +63,7 @@ class SentinelRedis:
                 sentinels(self.directory, count=3, fsync=self.fsync, program=self.program)
             )
         elif self._is_down:
-            killed, self._is_down = self._primary, False
+            killed, self._is_down = self.target, False
             await eventually(lambda: self._servers.has_moved_from(killed), _HEALING)
             await self._servers.follow(killed)
         await self.wait_until_healthy()
@@ -71,40 +71,34 @@ class SentinelRedis:
     async def wait_until_healthy(self) -> None:
         """Wait until a primary takes writes and its replica has caught up."""
         await eventually(self._servers.is_whole, _HEALING)
-        self._primary = await self._servers.primary()
+        self.target = await self._servers.primary()
 
-    async def primary(self) -> int:
+    async def primaries(self) -> list[int]:
         """Return the port of the present primary according to the Sentinels."""
-        return await self._servers.primary()
+        return [await self._servers.primary()]
 
     async def fail_over(self) -> None:
         """Ask the Sentinels for a failover, as before maintenance."""
         async with Redis(port=self._servers.sentinels[0]) as sentinel:
             asked: Any = sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE)  # type: ignore[no-untyped-call]
             await asked
-        await eventually(lambda: self._servers.has_moved_from(self._primary), _HEALING)
+        await eventually(lambda: self._servers.has_moved_from(self.target), _HEALING)
         await self.wait_until_healthy()
-
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[Redis]:
-        """Open a client of the primary."""
-        async with open_redis(self.url, 30) as redis:
-            yield redis
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the server that was the primary when everything was healthy last."""
-        self._servers.processes[self._primary].send_signal(number)
+        self._servers.processes[self.target].send_signal(number)
 
     async def kill(self) -> None:
         """Kill the primary."""
         self._is_down = True
-        self._servers.kill(self._primary)
+        self._servers.kill(self.target)
 
     async def stop(self) -> None:
         """Stop the primary gracefully."""
         self._is_down = True
         self.signal(signal.SIGTERM)
-        await asyncio.to_thread(self._servers.processes[self._primary].wait)
+        await asyncio.to_thread(self._servers.processes[self.target].wait)
 
     async def kill_all(self) -> None:
         """Kill all servers."""

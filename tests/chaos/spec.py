@@ -23,6 +23,7 @@ class Spec:
     redis_url: str
     address: str
     """Address of this machine to which the names of subscribers resolve; a loopback address is of no use."""
+    shards: int = 1
 
     @property
     def home(self) -> Path:

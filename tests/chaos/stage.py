@@ -23,6 +23,8 @@ from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.parts import open_keyring
 from relay.process.subprocesses import death_with_parent, python, reserved_port
+from relay.store.driver.client import Redis
+from relay.store.sharding.shards import open_shards
 from tests.chaos.events import LINES, secret_of
 from tests.chaos.records import Watch
 from tests.chaos.service_process import ServiceProcess
@@ -32,15 +34,18 @@ from tests.dns_server import dns_server
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from relay.store.driver.client import Redis
+    from tests.chaos.cluster_redis import ClusterRedis
     from tests.chaos.sentinel_redis import SentinelRedis
     from tests.chaos.spec import Spec
     from tests.dns_server import DnsServer
     from tests.redis_server import RedisServer
 
+    AnyServers = RedisServer | SentinelRedis | ClusterRedis
+
 _READY_TIMEOUT = 60.0
+_REDIS_TIMEOUT = 30.0  # seconds
 _ROOT = Path(__file__).resolve().parents[2]
 _CLOCKS = Path(__file__).parent / "clock"
 
@@ -48,7 +53,7 @@ _CLOCKS = Path(__file__).parent / "clock"
 class Stage:
     """Running processes, and the failures among them."""
 
-    def __init__(self, spec: Spec, redis: RedisServer | SentinelRedis, dns: DnsServer, log_level: str) -> None:
+    def __init__(self, spec: Spec, redis: AnyServers, dns: DnsServer, log_level: str) -> None:
         self.spec = spec
         self.redis = redis
         self._dns = dns
@@ -64,7 +69,7 @@ class Stage:
         self._started = 0
         self._environment = {
             **{name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields},
-            **redis.environment,
+            **self.redis_environment,
             "RELAY_LISTEN": f"127.0.0.1:{spec.ingress_port}",
             "RELAY_CONFIG": str(spec.home / "relay.toml"),
             "RELAY_SECRET_KEY": new_key(),
@@ -73,10 +78,35 @@ class Stage:
             "CHAOS_DNS": f"127.0.0.1:{dns.port}",
         }
 
+    @property
+    def redis_environment(self) -> dict[str, str]:
+        """Environment variables that say where the relay's data are."""
+        shards = {"RELAY_SHARDS": str(self.spec.shards), "RELAY_TEST_SHARDS": "yes"} if self.spec.shards > 1 else {}
+        return {**self.redis.environment, **shards}
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Redis]:
+        """Open a client of the first shard, which knows the others."""
+        async with open_shards(self.redis.url, _REDIS_TIMEOUT, count=self.spec.shards) as shards:
+            yield shards.home
+
+    @asynccontextmanager
+    async def server(self, port: int) -> AsyncIterator[Redis]:
+        """Open a client of a server, whichever role it has."""
+        async with Redis(port=port, socket_timeout=_REDIS_TIMEOUT) as redis:
+            yield redis
+
+    @asynccontextmanager
+    async def servers(self) -> AsyncIterator[list[Redis]]:
+        """Open clients of all servers that are primaries of shards now."""
+        async with AsyncExitStack() as stack:
+            ports = sorted(set(await self.redis.primaries()))
+            yield [await stack.enter_async_context(self.server(port)) for port in ports]
+
     async def prepare(self) -> None:
         """Store what bootstrap would store, and write relay.toml."""
         settings = Settings.model_validate({"relay_secret_key": self._environment["RELAY_SECRET_KEY"]})
-        async with self.redis.client() as redis:
+        async with self.client() as redis:
             keyring = open_keyring(settings, redis)
             for line in LINES:
                 await keyring.store(line, 1, f"linq-{line}", secret_of(line), 0)
@@ -121,13 +151,15 @@ class Stage:
         self.watches.append(Watch(kind, began, time.monotonic()))
 
     @asynccontextmanager
-    async def full(self, redis: Redis) -> AsyncIterator[None]:
+    async def full(self, servers: Sequence[Redis]) -> AsyncIterator[None]:
         """Set `maxmemory` below what is in use, while the context is open."""
-        await redis.config_set("maxmemory", "1mb")
         try:
+            for server in servers:
+                await server.config_set("maxmemory", "1mb")
             yield
         finally:
-            await redis.config_set("maxmemory", "0")
+            for server in servers:
+                await server.config_set("maxmemory", "0")
 
     def processes(self, kind: str) -> list[ServiceProcess]:
         """Return the running processes of a kind."""
@@ -234,7 +266,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(spec: Spec, redis: RedisServer | SentinelRedis, log_level: str) -> AsyncIterator[Stage]:
+async def open_stage(spec: Spec, redis: AnyServers, log_level: str) -> AsyncIterator[Stage]:
     """Open a stage on a running Redis, without processes."""
     async with dns_server(spec.address) as dns:
         stage = Stage(spec, redis, dns, log_level)

@@ -26,10 +26,11 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from relay.consumer import consume
 from relay.process.event_loop import run, stop_on_signals
 from relay.process.tasks import in_background
+from relay.store.fixed_keys import DEFAULT_PREFIX, shard_prefix
 from tests.chaos.behaviours import BEHAVIOURS, Exchange, good
 from tests.chaos.events import body_of, number_of, secret_of
 from tests.chaos.spec import Spec
-from tests.chaos.teams import PULL_GROUP, PULL_TOPIC, TEAMS
+from tests.chaos.teams import ORDERED, PULL_GROUP, PULL_TOPIC, TEAMS
 from tests.chaos.timeline import Timeline
 from tests.chaos.wire import Message, read_message
 
@@ -64,6 +65,7 @@ class Seen:
         self._began = time.monotonic()
         self._first = array("f", bytes(4 * spec.events))  # seconds since the start; doubles would be twice as large
         self.wrong: list[str] = []
+        self.firsts: list[tuple[int, float]] = []  # of the team whose events have an order
 
     def count(self, event: str, body: bytes, *, once: bool = False) -> None:
         """Record an event; with `once`, a repeat is none."""
@@ -79,6 +81,8 @@ class Seen:
         if not self.times[number]:
             self.timeline.record("got", now)
             self._first[number] = now - self._began
+            if self.name == ORDERED:
+                self.firsts.append((number, now))
         elif len(self.repeats) < _MAX_REPEATS:
             self.repeats.append((number, self._began + self._first[number], now))
         self.times[number] = min(self.times[number] + 1, _MAX_SEEN)
@@ -122,8 +126,15 @@ async def _serve(teams: dict[str, PushTeam], reader: asyncio.StreamReader, write
     writer.transport.abort()
 
 
-async def _pull(url: str, seen: Seen) -> None:
-    async with consume(url, topic=PULL_TOPIC, group=PULL_GROUP, claim_after=_CLAIM_AFTER) as events:
+async def _pull(spec: Spec, seen: Seen) -> None:
+    async with asyncio.TaskGroup() as group:
+        for shard in range(spec.shards):
+            group.create_task(_pull_shard(spec.redis_url, shard_prefix(DEFAULT_PREFIX, shard), seen))
+
+
+async def _pull_shard(url: str, prefix: str, seen: Seen) -> None:
+    topic = consume(url, topic=PULL_TOPIC, group=PULL_GROUP, claim_after=_CLAIM_AFTER, key_prefix=prefix)
+    async with topic as events:
         async for event in events:
             seen.count(event.id, event.body)
 
@@ -135,7 +146,12 @@ def _behave(teams: dict[str, PushTeam]) -> None:
 
 def _report(home: Path, everything: list[Seen], broken: str | None) -> None:
     report = {
-        seen.name: {"timeline": seen.timeline.encode(), "repeats": seen.repeats, "wrong": seen.wrong}
+        seen.name: {
+            "timeline": seen.timeline.encode(),
+            "repeats": seen.repeats,
+            "wrong": seen.wrong,
+            "firsts": seen.firsts,
+        }
         for seen in everything
     }
     (home / "subscribers.json").write_text(json.dumps({"teams": report, "consumer_broke": broken}))
@@ -153,7 +169,7 @@ async def main(spec: Spec) -> None:
     pulled = Seen(PULLED, spec)
     addresses = sorted({"127.0.0.1", spec.address})
     server = await asyncio.start_server(partial(_serve, teams), addresses, spec.teams_port)
-    async with server, in_background(_pull(spec.redis_url, pulled)) as pulling:
+    async with server, in_background(_pull(spec, pulled)) as pulling:
         await stop.wait()
         broken = repr(pulling.exception()) if pulling.done() else None
         _report(spec.home, [*everything, pulled], broken)

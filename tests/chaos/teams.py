@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.chaos.events import LINES, line_of, secret_of
+from tests.chaos.events import LINES, ORDERED_LINE, line_of, secret_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,8 @@ SHORT_SIZE = 1024 * 1024
 """Size of the short topic, bytes."""
 STRICT = "strict"
 """Healthy team whose deliveries get no second attempt: a fault that is charged to it makes a dead letter."""
+ORDERED = "orderly"
+"""Team that gets the events of each chat in their order, across its failures."""
 FAR = tuple(f"far-{number}" for number in range(1, 5))
 """Teams whose name server or responses may be silent."""
 
@@ -67,6 +69,7 @@ TEAMS = (
     Team("resetting", "resetting"),
     Team("dripping", "dripping", options='timeout = "3s"'),
     Team("erring", "pair"),
+    Team(ORDERED, "pair", options='ordered = "chat"', lines=frozenset({ORDERED_LINE})),
     Team("hasty", "pair", retry='["100ms"]', lines=frozenset({5})),
     # Its lane is in the partition of the good team's, so both depend on the same worker.
     Team(STRICT, "short", retry="[]"),
@@ -74,7 +77,7 @@ TEAMS = (
     *(Team(name, "far", options='timeout = "3s"') for name in FAR),
 )
 
-PROMPT = frozenset({"good", "flapping", "erring", "hasty", STRICT})
+PROMPT = frozenset({"good", "flapping", "erring", "hasty", ORDERED, STRICT})
 """Teams that respond at once, whatever the response is; a worker that ends has few of their requests in flight."""
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 from struct import pack
 
 from relay.core.config.relay_toml import parse_config
+from relay.core.event import Dialect
+from relay.core.sharding.placement import shard_of
+from relay.linq.payloads.shard_key import shard_key_in
 from relay.store.wakeups import partition_of
-from tests.chaos.events import LINES, body_of, event_id, line_of, number_of, type_of
+from tests.chaos.events import LINES, body_of, event_id, line_of, number_of, shard_of_event, type_of
 from tests.chaos.teams import STRICT, TEAMS, TOPICS, hosts_of, rules, topic_wants
 
 CLOCKS = Path(__file__).parent / "clock"
@@ -28,6 +31,12 @@ def test_reserialised_body_differs() -> None:
     body = body_of(3)
     assert json.dumps(json.loads(body)).encode() != body
     assert json.dumps(json.loads(body), ensure_ascii=False).encode() != body
+
+
+def test_shard_of_an_event_is_that_of_the_relay() -> None:
+    shards = [shard_of_event(number, 4) for number in range(200)]
+    assert shards == [shard_of(shard_key_in(Dialect.V3, body_of(number)), 4) for number in range(200)]
+    assert set(shards) == set(range(4))
 
 
 def test_relay_toml_matches_the_teams() -> None:

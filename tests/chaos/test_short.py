@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.faults.catalog import FAULTS
+from tests.chaos.faults.kind import Servers
 from tests.forked.process import start_python
 from tests.journeys.conftest import QUICK_TAKEOVER
 from tests.support import own_address
@@ -23,12 +24,13 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = os.environ.get("CHAOS_SEED") or str(datetime.now(tz=UTC).toordinal())
-SLOW = {"starve-descriptors", "roll-workers", "roll-ingresses", "start-full"}  # they start many processes
+SLOW = {"starve-descriptors", "roll-workers", "roll-ingresses", "roll-redis", "start-full"}  # they start many processes
 QUICK = ",".join(
     kind
     for kind, fault in FAULTS.items()
-    if kind not in SLOW and not fault.needs_sentinels and (own_address() or not fault.needs_address)
+    if kind not in SLOW and Servers.SINGLE in fault.servers and (own_address() or not fault.needs_address)
 )
+OF_CLUSTER = "move-slot,half-move-slot,fail-over,kill-redis,stop-redis,delete-lane-groups,kill-worker"
 KINDS = 2
 EVENTS = 600
 
@@ -54,22 +56,13 @@ async def chaos(*arguments: str, new_interpreter: bool = False) -> tuple[int | N
 
 @pytest.mark.background
 @pytest.mark.timeout(330)
-async def test_every_promise_is_kept_while_everything_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "more", [("--faults", QUICK), ("--cluster", "--faults", OF_CLUSTER)], ids=["single", "cluster"]
+)
+async def test_every_promise_is_kept_while_everything_is_killed(tmp_path: Path, more: tuple[str, ...]) -> None:
     code, output, errors = await chaos(
-        *(
-            "--events",
-            str(EVENTS),
-            "--seed",
-            SEED,
-            "--faults",
-            QUICK,
-            "--some",
-            str(KINDS),
-            "--longest",
-            "1.5",
-            "--json",
-        ),
-        *("--keep", str(tmp_path)),
+        *("--events", str(EVENTS), "--seed", SEED, "--some", str(KINDS), "--longest", "1.5", "--json"),
+        *("--keep", str(tmp_path), *more),
         new_interpreter=True,
     )
     found = json.loads(output or "{}")
@@ -78,6 +71,12 @@ async def test_every_promise_is_kept_while_everything_is_killed(tmp_path: Path) 
     totals = found["totals"]
     assert (totals["accepted"], totals["lost"], totals["exactly_once_in_topics"]) == (EVENTS, 0, EVENTS)
     assert len([row for row in found["faults"] if row["times"]]) == KINDS
+
+
+async def test_fault_of_a_cluster_needs_one() -> None:
+    code, _, errors = await chaos("--faults", "move-slot")
+    assert code == 2
+    assert "move-slot needs --cluster" in errors
 
 
 async def test_unknown_fault_is_rejected() -> None:

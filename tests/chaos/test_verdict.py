@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.chaos import verdict
+from tests.chaos.events import LINES, ORDERED_LINE, chat_of, shard_of_event
 from tests.chaos.linq import ACCEPTED, GIVEN_UP, REFUSED
 from tests.chaos.records import (
     DELETE_LANE_GROUPS,
     FAIL_OVER,
     SILENCE_DNS,
     FaultRecord,
+    First,
     Records,
     Repeat,
     TeamRecord,
@@ -21,7 +23,7 @@ from tests.chaos.records import (
     Watch,
 )
 from tests.chaos.report import as_json, rows_of, totals_of
-from tests.chaos.teams import PULL_TOPIC, SHORT_TOPIC, STRICT, TEAMS, TOPICS, topic_wants
+from tests.chaos.teams import ORDERED, PULL_TOPIC, SHORT_TOPIC, STRICT, TEAMS, TOPICS, topic_wants
 from tests.chaos.timeline import Timeline
 from tests.chaos.verdict import judge, lost
 
@@ -216,7 +218,7 @@ def test_repeats_after_group_deletion_are_counted_apart() -> None:
 @pytest.mark.parametrize("kind", [FAIL_OVER, "kill-redis", "sleep-redis"])
 def test_repeats_of_what_a_former_primary_lost_are_counted_apart(kind: str) -> None:
     records = team_with("good", 3, 3)(perfect_run())
-    records.faults.append(FaultRecord(kind, 20, 30, ("redis",), has_moved=True))
+    records.faults.append(FaultRecord(kind, 20, 30, ("redis",), moved=frozenset({0})))
     before, during, after = Repeat(4, 10, 31), Repeat(3, 21, 31), Repeat(3, 30.1, 31)
     records.teams["good"] = replace(records.teams["good"], repeats=[before, during, after])
     assert totals_of(records)["repeats_of_losses"] == 1
@@ -261,7 +263,7 @@ def test_table_attributes_repeats_to_the_fault_before_them() -> None:
         faults=[
             FaultRecord("kill-redis", 10, 12, ("redis",)),
             FaultRecord("kill-worker", 30, 30.5, ("worker-1",)),
-            FaultRecord("stop-redis", 50, 60, ("redis",), has_moved=True),
+            FaultRecord("stop-redis", 50, 60, ("redis",), moved=frozenset({0})),
         ],
     )
     repeats = [Repeat(1, 8, 9), Repeat(1, 15, 33), Repeat(1, 29.5, 33), Repeat(2, 55, 61)]
@@ -272,3 +274,33 @@ def test_table_attributes_repeats_to_the_fault_before_them() -> None:
     assert (redis.times, redis.seconds, redis.sent, redis.busy, redis.accepted, redis.repeats) == (1, 2, 1, 1, 0, 1)
     assert [redis.accepts_after, redis.delivers_after] == pytest.approx([0.5, 2.0])
     assert [worker.sent, worker.repeats, worker.delivers_after] == pytest.approx([1, 1, 4.5])
+
+
+def with_order(order: list[int], firsts: list[First]) -> Records:
+    """Return a run in which the team whose events have an order got these, and the topic has that order."""
+    records = perfect_run()
+    team = next(team for team in TEAMS if team.name == ORDERED)
+    records.topics[team.topic].order[:] = order
+    records.teams[ORDERED] = replace(records.teams[ORDERED], firsts=firsts)
+    return records
+
+
+FIRST, SECOND = ORDERED_LINE, ORDERED_LINE + len(LINES) * 12  # of one chat
+OTHER = ORDERED_LINE + len(LINES)
+
+
+def test_event_after_a_later_one_of_its_chat_breaks_the_order() -> None:
+    assert chat_of(FIRST) == chat_of(SECOND) != chat_of(OTHER)
+    late = with_order([FIRST, SECOND, OTHER], [First(SECOND, 1), First(FIRST, 2), First(OTHER, 3)])
+    [broken] = [promise for promise in judge(late) if not promise.is_kept]
+    assert broken.broken == [f"1 at {ORDERED} after a later one of their chat: {FIRST}"]
+    other = with_order([FIRST, SECOND, OTHER], [First(OTHER, 0.5), First(FIRST, 1), First(SECOND, 2)])
+    assert all(promise.is_kept for promise in judge(other))
+
+
+def test_order_of_what_a_lost_primary_had_routed_does_not_count() -> None:
+    late = with_order([FIRST, SECOND], [First(SECOND, 21), First(FIRST, 40)])
+    moved = FaultRecord("kill-redis", 20, 30, ("redis",), moved=frozenset({shard_of_event(SECOND, 4)}))
+    elsewhere = replace(moved, moved=frozenset(range(4)) - moved.moved)
+    assert all(promise.is_kept for promise in judge(replace(late, faults=[moved], shards=4)))
+    assert not all(promise.is_kept for promise in judge(replace(late, faults=[elsewhere], shards=4)))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.chaos.events import chat_of
 from tests.chaos.linq import ACCEPTED, GIVEN_UP, REFUSED
-from tests.chaos.teams import PULL_TOPIC, SHORT_TOPIC, STRICT, TEAMS, topic_wants
+from tests.chaos.teams import ORDERED, PULL_TOPIC, SHORT_TOPIC, STRICT, TEAMS, topic_wants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.chaos.records import Records, TeamRecord, Watch
+    from tests.chaos.records import First, Records, TeamRecord, Watch
 
 MAX_REPEATS = 0.001
 """Highest share of repeats among pushes to teams that respond at once, for runs that are long enough to tell.
@@ -59,6 +60,7 @@ def judge(records: Records) -> list[Promise]:
         Promise("the logs have no traceback", records.log_errors),
         Promise("a healthy team without retries has no dead letter", list(_charged(records))),
         Promise("what affects one party does not stop the others", [*records.evidence, *_stopped(records)]),
+        Promise("a team gets the events of a chat in order if it asks for that", list(_order(records))),
         Promise(
             f"of {LONG_ENOUGH} pushes or more to prompt teams, under {MAX_REPEATS:.1%} are repeats",
             list(_repeats(records)),
@@ -166,6 +168,26 @@ def _refused(records: Records) -> Iterator[str]:
         if count := records.states.count(state):
             yield f"{count} events were {what}"
     yield from records.refused
+
+
+def _order(records: Records) -> Iterator[str]:
+    """Yield the events that came after a later one of their chat.
+
+    Left out are those of which the first push was from a primary that was lost afterwards, on either side.
+    """
+    team = next(team for team in TEAMS if team.name == ORDERED)
+    places = {number: place for place, number in enumerate(records.topics[team.topic].order)}
+    latest: dict[str, First] = {}
+    late = []
+    for first in records.teams[ORDERED].firsts:
+        if first.number not in places or records.is_from_lost_primary(first):
+            continue
+        before = latest.setdefault(chat_of(first.number), first)
+        if places[before.number] <= places[first.number]:
+            latest[chat_of(first.number)] = first
+        else:
+            late.append(first.number)
+    yield from _named(f"at {ORDERED} after a later one of their chat", iter(late))
 
 
 def _repeats(records: Records) -> Iterator[str]:

@@ -7,6 +7,7 @@ Redis (`RedisServer.in_use`), or one process; otherwise faults may overlap.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,13 +21,24 @@ if TYPE_CHECKING:
     """Causes the fault for so many seconds; returns the affected processes or teams."""
 
 
+class Servers(Enum):
+    """The servers of a run; values are the options."""
+
+    SINGLE = "a single Redis"
+    SENTINELS = "--sentinels"
+    CLUSTER = "--cluster"
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A kind of fault."""
 
     act: Act
     span: Span
-    needs_sentinels: bool = False
+    servers: frozenset[Servers] = frozenset(Servers)
+    """The servers with which it makes sense."""
+    keeps_writes: bool = False
+    """True if a server that becomes the primary has all that the former one had confirmed."""
     needs_address: bool = False
     """True if this machine must have another address than loopback."""
     is_about_redis: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import suppress
+from itertools import product
 from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
@@ -12,7 +13,7 @@ from redis.exceptions import ResponseError
 from relay.store import keys
 from relay.store.driver.client import ask
 from tests.chaos.teams import TEAMS
-from tests.support import KEYS, eventually
+from tests.support import eventually
 
 if TYPE_CHECKING:
     import random
@@ -47,7 +48,7 @@ async def restart_redis(stage: Stage, _: random.Random, seconds: float) -> tuple
 
 async def rewrite_aof(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
     """Have it rewrite its append-only file, and kill it later: it starts from what the rewrite preserved."""
-    async with stage.redis.client() as redis:
+    async with stage.server(stage.redis.target) as redis:
 
         async def is_rewritten() -> bool:
             info = await ask(redis.info("persistence"))
@@ -74,14 +75,14 @@ async def stop_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[st
 
 async def sleep_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     """Have it sleep."""
-    async with stage.redis.client() as redis:
+    async with stage.server(stage.redis.target) as redis:
         await ask(redis.execute_command("DEBUG", "SLEEP", f"{seconds:.2f}"))  # type: ignore[no-untyped-call]
         await stage.redis.wait_until_healthy()
     return ("redis",)
 
 
 async def fail_over(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
-    """Ask the Sentinels for a failover."""
+    """Ask the Sentinels, or the replica of a primary in a cluster, for a failover."""
     await stage.redis.fail_over()
     return ("redis",)
 
@@ -90,51 +91,57 @@ async def cut_connections(stage: Stage, _: random.Random, seconds: float) -> tup
     """Close every connection, again and again."""
     cut, loop = 0, asyncio.get_running_loop()
     ends = loop.time() + seconds
-    async with stage.redis.client() as redis:
+    async with stage.servers() as servers:
         while loop.time() < ends:
-            cut += await ask(redis.client_kill_filter(_type="normal", skipme=True))
+            for server in servers:
+                cut += await ask(server.client_kill_filter(_type="normal", skipme=True))
             await asyncio.sleep(_CUT_INTERVAL)
     return (f"{cut} connections",)
 
 
 async def fill_memory(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
-    """Set `maxmemory` below what is in use."""
-    async with stage.redis.client() as redis, stage.full(redis):
+    """Set `maxmemory` below what is in use; in a cluster of one primary."""
+    async with stage.server(stage.redis.target) as redis, stage.full([redis]):
         await asyncio.sleep(seconds)
     return ("redis",)
 
 
 async def flush_scripts(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
     """Delete the cached scripts."""
-    async with stage.redis.client() as redis:
-        await redis.script_flush()
+    async with stage.servers() as servers:
+        for server in servers:
+            await server.script_flush()
     return ("redis",)
 
 
 async def forget_preparation(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
     """Delete the mark that all consumer groups exist."""
-    async with stage.redis.client() as redis:
-        await redis.delete(KEYS.prepared)
-    return (KEYS.prepared,)
+    async with stage.client() as redis:
+        for shard in redis.shards:
+            await shard.delete(shard.key.prepared)
+        return tuple(shard.key.prepared for shard in redis.shards)
 
 
 async def delete_lane_groups(stage: Stage, dice: random.Random, _: float) -> tuple[str, ...]:
     """Delete the consumer groups of some teams."""
     chosen = dice.sample(TEAMS, _CHOSEN)
-    async with stage.redis.client() as redis:
-        for team in chosen:
+    async with stage.client() as redis:
+        for team, shard in product(chosen, redis.shards):
             with suppress(ResponseError):  # the stream does not exist yet
-                await redis.xgroup_destroy(KEYS.topic(team.topic), keys.push_group(team.name))
+                await shard.xgroup_destroy(shard.key.topic(team.topic), keys.push_group(team.name))
     return tuple(team.name for team in chosen)
 
 
 async def delete_consumers(stage: Stage, dice: random.Random, _: float) -> tuple[str, ...]:
     """Delete the consumers of some teams' groups, and with them their pending entries."""
     deleted: dict[str, int] = {}
-    async with stage.redis.client() as redis:
-        for team in dice.sample(TEAMS, len(TEAMS)):
-            stream, group = KEYS.topic(team.topic), keys.push_group(team.name)
+    async with stage.client() as redis:
+        for team, shard in product(dice.sample(TEAMS, len(TEAMS)), redis.shards):
+            stream, group = shard.key.topic(team.topic), keys.push_group(team.name)
+            if len(deleted) >= _CHOSEN and team.name not in deleted:
+                break
             with suppress(ResponseError):  # the stream or the group does not exist yet
-                if len(deleted) < _CHOSEN and (await redis.xpending(stream, group))["pending"]:
-                    deleted[team.name] = await redis.xgroup_delconsumer(stream, group, keys.CONSUMER)
+                if (await shard.xpending(stream, group))["pending"]:
+                    count = await shard.xgroup_delconsumer(stream, group, keys.CONSUMER)
+                    deleted[team.name] = deleted.get(team.name, 0) + count
     return (*deleted, f"{sum(deleted.values())} pending")

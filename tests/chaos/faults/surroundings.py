@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from relay.store import keys
 from relay.store.driver.client import ask
 from tests.chaos.events import body_of
-from tests.chaos.gather import owed
+from tests.chaos.gather import owed_to
 from tests.chaos.linq import headers_of, path_of
 from tests.chaos.records import HOLD_CONNECTIONS, SILENCE_DNS, TURN_HOSTILE
 from tests.chaos.switches import HOLD, HOSTILE
 from tests.chaos.teams import FAR, SHORT_SIZE, SHORT_TOPIC, TEAMS
-from tests.support import KEYS
 
 if TYPE_CHECKING:
     import random
@@ -40,8 +39,9 @@ async def start_full(stage: Stage, dice: random.Random, seconds: float) -> tuple
         is_crash = dice.random() < 1 / 2
         await asyncio.gather(*(worker.kill() if is_crash else stage.stop(worker) for worker in workers))
         await asyncio.sleep(seconds)
-        redis = await locks.enter_async_context(stage.redis.client())
-        async with stage.full(redis):
+        redis = await locks.enter_async_context(stage.client())
+        servers = await locks.enter_async_context(stage.servers())
+        async with stage.full(servers):
             await asyncio.sleep(_GUARD)
             accepted = await _accepted(redis)
             await asyncio.gather(*(stage.start("worker") for _ in workers))
@@ -56,15 +56,17 @@ async def start_full(stage: Stage, dice: random.Random, seconds: float) -> tuple
 
 
 async def _accepted(redis: Redis) -> int:
-    return int(await ask(redis.hget(KEYS.counts, "accepted")) or 0)
+    return sum([int(await ask(shard.hget(shard.key.counts, "accepted")) or 0) for shard in redis.shards])
 
 
 async def _left(redis: Redis) -> str:
     """Return the work that can be done without memory; empty if it is done."""
+    shards = redis.shards
+    sizes = [int(await ask(shard.memory_usage(shard.key.topic(SHORT_TOPIC))) or 0) for shard in shards]
     left = {
-        "in the inbox": await redis.xlen(KEYS.inbox),
-        "for the good team": (await owed(redis, KEYS.topic(_GOOD.topic), keys.push_group(_GOOD.name))).entries,
-        "bytes to trim": max(int(await ask(redis.memory_usage(KEYS.topic(SHORT_TOPIC))) or 0) - 2 * SHORT_SIZE, 0),
+        "in the inbox": sum([await shard.xlen(shard.key.inbox) for shard in shards]),
+        "for the good team": (await owed_to(redis, _GOOD.topic, keys.push_group(_GOOD.name))).entries,
+        "bytes to trim": max(sum(sizes) - 2 * SHORT_SIZE, 0),
     }
     return ", ".join(f"{count} {what}" for what, count in left.items() if count)
 
