@@ -6,8 +6,8 @@
     python -m tests.bench --from FILE ...                 results of earlier runs, instead of measuring
 
 Each part measures one thing, in interleaved rounds, on a Redis of its own; every run of the relay ends with a check of
-the ledger: nothing may be lost. Nothing is pinned to a core. Without --short it takes some 20 minutes. The exit code is
-1 if a part failed, or if a row of a comparison is worse or missing.
+the ledger: nothing may be lost. Only `shards` pins processes to cores. Without --short it takes some 20 minutes. The
+exit code is 1 if a part failed, or if a row of a comparison is worse or missing.
 """
 
 from __future__ import annotations

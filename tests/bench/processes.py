@@ -57,6 +57,13 @@ def cpu_of(pid: int) -> float:
     return _cpu(pid)
 
 
+def pin(pid: int, core: int) -> None:
+    """Let a process and its children, with all their threads, run on one core only."""
+    for member in _family(pid):
+        for thread in Path(f"/proc/{member}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})
+
+
 def _cpu(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS

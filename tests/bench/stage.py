@@ -25,23 +25,25 @@ from relay.core.event import Dialect, VerifiedWebhook
 from relay.core.secret import new_key
 from relay.linq.payloads.decode import decode
 from relay.parts import open_keyring
-from relay.process.embedded_redis import embedded_redis
 from relay.process.subprocesses import reserved_port
-from relay.store.driver.client import Redis, ask
+from relay.store.driver.client import ask
 from relay.store.inbox.acceptor import Acceptor
+from relay.store.inbox.sharded_acceptor import ShardedAcceptor
 from relay.store.lanes.lane import Lane
 from relay.store.ledger.ledger import LaneLedger, Ledger, Totals
+from relay.store.sharding.number import require_number_of_shards
+from relay.store.sharding.shards import open_shards
 from relay.store.topics.record import fields_of
 from tests.bench.events import SIZE, event_body, line_of
 from tests.bench.processes import Program, answers, cpu_of, output_of, program
+from tests.bench.redis_servers import ONE, Setup, redis_servers
 from tests.building import LINE, SECRET
-from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from relay.process.embedded_redis import Embedded
+    from relay.store.driver.client import Redis
 
 _CHUNK = 2000  # events a batch
 _ID = "@id@"
@@ -57,6 +59,7 @@ end
 """Adds events to a stream. ARGV: a text that stands for their id, prefix of ids, first and last number, fields."""
 _POLL_INTERVAL = 0.01
 _REST = 120.0  # seconds
+_REDIS_TIMEOUT = 60.0  # seconds
 
 
 def topics_by_line(count: int) -> str:
@@ -82,8 +85,11 @@ class Stage:
     """Surroundings of one measurement."""
 
     directory: Path
-    embedded: Embedded
+    url: str
+    """Value for REDIS_URL."""
+    redis_pids: tuple[int, ...]
     redis: Redis
+    """The client of the first shard, which knows the others."""
     port: int
     """Port of the ingress."""
     key: str = field(default_factory=new_key)
@@ -94,8 +100,11 @@ class Stage:
 
     def environment(self, log_level: str = "warning") -> dict[str, str]:
         """Return the environment of the relay's processes."""
+        count = len(self.redis.shards)
+        shards = {"RELAY_SHARDS": str(count), "RELAY_TEST_SHARDS": "yes"} if count > 1 else {}
         return {
-            "REDIS_URL": self.embedded.url,
+            **shards,
+            "REDIS_URL": self.url,
             "RELAY_LISTEN": f"127.0.0.1:{self.port}",
             "RELAY_ADMIN_LISTEN": "127.0.0.1:0",
             "RELAY_CONFIG": str(self.rules_file),
@@ -107,7 +116,7 @@ class Stage:
     @asynccontextmanager
     async def ingress(self, processes: int = 1, log_level: str = "warning") -> AsyncIterator[Program]:
         """Run an ingress of the relay, with the secret of one line in its keyring."""
-        settings = Settings(redis_url=self.embedded.url, relay_secret_key=SecretStr(self.key))
+        settings = Settings(redis_url=self.url, relay_secret_key=SecretStr(self.key))
         await open_keyring(settings, self.redis).store(LINE, 1, "bench", SECRET, time.time())
         arguments = ("relay", "ingress", "--processes", str(processes))
         environment = self.environment(log_level)
@@ -120,7 +129,7 @@ class Stage:
         """Run a worker of the relay, once arq has started it."""
 
         async def ready() -> object:
-            return await self.redis.exists(f"{KEYS.queue}:health-check")
+            return await self.redis.exists(f"{self.redis.key.queue}:health-check")
 
         async with program("relay", "worker", ready=ready, environment=self.environment()) as running:
             yield running
@@ -131,7 +140,7 @@ class Stage:
         return program(
             *("uvicorn", "tests.bench.diy.app:app", "--no-access-log", *options.split()),
             ready=answers(self.port, "/ready"),
-            environment={"DIY_REDIS_URL": self.embedded.url, "DIY_SECRET": SECRET.text},
+            environment={"DIY_REDIS_URL": self.url, "DIY_SECRET": SECRET.text},
         )
 
     @asynccontextmanager
@@ -141,17 +150,22 @@ class Stage:
         async def ready() -> object:
             return await self.redis.exists("arq:queue:health-check")
 
-        environment = {"DIY_REDIS_URL": self.embedded.url, "DIY_TARGET": target}
+        environment = {"DIY_REDIS_URL": self.url, "DIY_TARGET": target}
         async with program("tests.bench.diy.worker", ready=ready, environment=environment) as running:
             yield running
 
     def redis_cpu(self) -> float:
         """Return the CPU seconds of Redis so far."""
-        return cpu_of(self.embedded.pid)
+        return sum(self.redis_cpus())
+
+    def redis_cpus(self) -> list[float]:
+        """Return the CPU seconds of each server so far."""
+        return [cpu_of(pid) for pid in self.redis_pids]
 
     async def accept(self, count: int, lines: int = 1, prefix: str = "e", size: int = SIZE) -> None:
         """Accept events with bodies of `size` bytes into the inbox, as the ingress does, spread over `lines` lines."""
-        async with Acceptor(self.redis, 6 * 3600, time.time) as acceptor:
+        acceptors = [Acceptor(shard, 6 * 3600, time.time) for shard in self.redis.shards]
+        async with ShardedAcceptor(acceptors) as acceptor:
             for start in range(0, count, _CHUNK):
                 numbers = range(start, min(start + _CHUNK, count))
                 webhooks = (webhook(f"{prefix}-{number}", line_of(number % lines), size) for number in numbers)
@@ -160,26 +174,30 @@ class Stage:
     async def fill_topic(self, count: int, prefix: str = "e") -> None:
         """Add events to the topic for everything, after creating the lanes of the rules."""
         for subscription in parse_config(self.rules_file.read_text()).subscriptions:
-            await Lane(self.redis, subscription.name, subscription.topic).ensure()
-            await self.redis.sadd(KEYS.lanes, subscription.name)  # type: ignore[misc]  # typed for the blocking client, too
+            for shard in self.redis.shards:
+                await Lane(shard, subscription.name, subscription.topic).ensure()
+                await ask(shard.sadd(shard.key.lanes, subscription.name))
         fields = [part for pair in _record(webhook(_ID, LINE)).items() for part in pair]
-        for start in range(0, count, _CHUNK):
-            last = min(start + _CHUNK, count) - 1
-            await ask(self.redis.eval(_FILL, 1, KEYS.topic("everything"), _ID, prefix, str(start), str(last), *fields))
+        shards = len(self.redis.shards)
+        for number, shard in enumerate(self.redis.shards):
+            end, stream = (number + 1) * count // shards, shard.key.topic("everything")
+            for start in range(number * count // shards, end, _CHUNK):
+                last = min(start + _CHUNK, end) - 1
+                await ask(shard.eval(_FILL, 1, stream, _ID, prefix, str(start), str(last), *fields))
 
     async def at_rest(self) -> None:
         """Wait until Redis has rewritten its append-only file and the disk has it."""
 
         async def rewriting() -> int:
-            info = await self.redis.info("persistence")
-            return int(info["aof_rewrite_in_progress"]) + int(info["aof_rewrite_scheduled"])
+            infos = [await shard.info("persistence") for shard in self.redis.shards]
+            return sum(int(info["aof_rewrite_in_progress"]) + int(info["aof_rewrite_scheduled"]) for info in infos)
 
         await finished(rewriting, _REST)
         await asyncio.to_thread(os.sync)
 
     async def enqueue(self, count: int) -> None:
         """Enqueue jobs in arq's queue, as the DIY ingress does."""
-        async with ArqRedis.from_url(self.embedded.url) as arq:
+        async with ArqRedis.from_url(self.url) as arq:
             for start in range(0, count, 50):
                 numbers = range(start, min(start + 50, count))
                 await asyncio.gather(
@@ -205,18 +223,21 @@ class Stage:
 
     async def routed(self) -> int:
         """Return the number of routed events."""
-        return int(await self.redis.hget(KEYS.counts, "routed") or 0)  # type: ignore[misc]  # as above
+        return sum([int(await ask(shard.hget(shard.key.counts, "routed")) or 0) for shard in self.redis.shards])
 
     async def delivered(self) -> int:
         """Return the number of deliveries over all lanes."""
-        lanes = await self.redis.smembers(KEYS.lanes)  # type: ignore[misc]  # as above
-        async with self.redis.pipeline(transaction=False) as pipe:
-            for lane in lanes:
-                pipe.hget(KEYS.lane(lane.decode()), "delivered")
-            return sum(int(count or 0) for count in await pipe.execute())
+        delivered = 0
+        for shard in self.redis.shards:
+            lanes = await ask(shard.smembers(shard.key.lanes))
+            async with shard.pipeline(transaction=False) as pipe:
+                for lane in lanes:
+                    pipe.hget(shard.key.lane(lane.decode()), "delivered")
+                delivered += sum(int(count or 0) for count in await pipe.execute())
+        return delivered
 
 
-async def _accepted(acceptor: Acceptor, webhook: VerifiedWebhook) -> None:
+async def _accepted(acceptor: ShardedAcceptor, webhook: VerifiedWebhook) -> None:
     """Have it accepted, as Linq does: again after a refusal, which a busy machine causes."""
     while True:
         with suppress(StoreUnavailable):
@@ -237,12 +258,17 @@ def _record(verified: VerifiedWebhook) -> Any:
 
 
 @asynccontextmanager
-async def new_stage(rules: str = "") -> AsyncIterator[Stage]:
-    """Open a stage with these rules."""
+async def new_stage(rules: str = "", setup: Setup = ONE) -> AsyncIterator[Stage]:
+    """Open a stage with these rules and servers."""
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as name, reserved_port() as port:
         directory = Path(name)
-        async with embedded_redis(directory / "redis") as embedded, Redis.from_url(embedded.url) as redis:
-            stage = Stage(directory, embedded, redis, port)
+        async with (
+            redis_servers(directory / "redis", setup) as servers,
+            open_shards(servers.url, _REDIS_TIMEOUT, count=setup.shards) as shards,
+        ):
+            if setup.shards > 1:  # what is filled in beforehand would be that of one shard
+                await require_number_of_shards(shards.home)
+            stage = Stage(directory, servers.url, servers.pids, shards.home, port)
             stage.rules_file.write_text(rules or topics_by_line(1))
             yield stage
 

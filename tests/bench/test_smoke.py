@@ -31,7 +31,7 @@ def forks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "new_interpreters", False)
 
 
-@pytest.mark.parametrize("part", ["accept", "route", "push", "through", "latency", "pull", "lists"])
+@pytest.mark.parametrize("part", ["accept", "route", "push", "through", "latency", "pull", "lists", "shards"])
 async def test_part_measures_and_loses_nothing(part: str) -> None:
     sheet = Sheet()
     await PARTS[part](SMOKE, sheet)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from tests.bench.capacity import COSTS, table
 from tests.docs.pages import ROOT, Page, page
 
 SIZING = page("sizing.md")
@@ -40,3 +41,20 @@ def test_examples_follow_from_the_formula(cells: list[str]) -> None:
     expected = [events, peak, memory / GB, maximum / GB, maximum * 1.5 / GB, maximum * 3 / GB]
     expected += [peak * (10 + 20 + 2 * 19) / 1e6, peak * (39 + 18 + 2 * 59) / 1e6]
     assert numbers(cells) == pytest.approx(expected, rel=0.06)
+
+
+def test_table_of_rates_is_that_of_the_model() -> None:
+    assert "\n".join(["", *table(), ""]) in SIZING.text, "python -m tests.bench.capacity prints the table"
+
+
+def test_model_has_the_costs_of_the_examples() -> None:
+    text = " ".join(SIZING.text.split())
+    found = re.search(
+        r"(\d+) .s of Redis to accept an event, (\d+) to route it into two topics, (\d+) for a push; "
+        r"(\d+) .s of an ingress, (\d+) of the router and (\d+) of a worker for a push",
+        text,
+    )
+    assert found is not None
+    costs = COSTS.redis_accept, 2 * COSTS.redis_topic, COSTS.redis_push, COSTS.ingress, COSTS.route, COSTS.push
+    assert tuple(map(float, found.groups())) == costs
+    assert (COSTS.topic, COSTS.id, COSTS.attempt) == (EVENT - 1500, ID, ATTEMPT)

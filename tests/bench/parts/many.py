@@ -124,7 +124,7 @@ async def _observe(sheet: Sheet, what: str, system: str, size: Size, scale: Scal
 
 async def _store_keys(stage: Stage, lines: int) -> None:
     """Store a secret for each line, as bootstrap does."""
-    settings = Settings(redis_url=stage.embedded.url, relay_secret_key=SecretStr(stage.key))
+    settings = Settings(redis_url=stage.url, relay_secret_key=SecretStr(stage.key))
     keyring = open_keyring(settings, stage.redis)
     for start in range(0, lines, 100):
         numbers = range(start, min(start + 100, lines))

@@ -41,7 +41,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
 async def _read(stage: Stage, group: str, count: int, loop: str, *more: int) -> tuple[Speed, float]:
     """Let a loop read the topic in a new group; return its speed, and the CPU seconds of Redis for 10,000 events."""
     before = stage.redis_cpu()
-    done = await output_of("tests.bench.pullers", loop, stage.embedded.url, group, str(count), *map(str, more))
+    done = await output_of("tests.bench.pullers", loop, stage.url, group, str(count), *map(str, more))
     redis = stage.redis_cpu() - before
     pending = await stage.redis.xpending(STREAM, group)
     assert pending["pending"] == 0, pending

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.bench.redis_servers import ONE
 from tests.bench.sheet import DIY, FLOOR, RELAY, add_speed
 from tests.bench.stage import new_stage, pushed_to, sink, speed_of, speed_of_floor, stats_of
 
 if TYPE_CHECKING:
+    from tests.bench.redis_servers import Setup
     from tests.bench.scale import Scale
     from tests.bench.sheet import Sheet
     from tests.bench.stage import Speed
@@ -33,11 +35,11 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
             add_speed(sheet, PART, f"{subscriptions} subscriptions", RELAY, await pushed(subscriptions, scale.pushed))
 
 
-async def pushed(subscriptions: int, deliveries: int, backlog: int = 0) -> Speed:
+async def pushed(subscriptions: int, deliveries: int, backlog: int = 0, setup: Setup = ONE) -> Speed:
     """Measure how fast a worker makes the first `deliveries` while `backlog` more wait behind them."""
     async with sink() as port:
         urls = [f"http://127.0.0.1:{port}/{number}" for number in range(subscriptions)]
-        async with new_stage(pushed_to(*urls)) as stage:
+        async with new_stage(pushed_to(*urls), setup) as stage:
             events = max(deliveries // subscriptions, 1)
             await stage.fill_topic(events + backlog // subscriptions)
             await stage.at_rest()

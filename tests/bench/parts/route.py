@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.bench.redis_servers import ONE
 from tests.bench.sheet import DIY, FLOOR, RELAY, add_speed
 from tests.bench.stage import new_stage, speed_of, speed_of_floor, topics_by_line
 from tests.building import CUSTOMER
 from tests.support import KEYS
 
 if TYPE_CHECKING:
+    from tests.bench.redis_servers import Setup
     from tests.bench.scale import Scale
     from tests.bench.sheet import Sheet
     from tests.bench.stage import Speed
@@ -43,9 +45,9 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
             add_speed(sheet, PART, f"of 2 topics, one by {name}", RELAY, speed)
 
 
-async def routed(topics: int, events: int, backlog: int = 0, more: str = "") -> Speed:
+async def routed(topics: int, events: int, backlog: int = 0, more: str = "", setup: Setup = ONE) -> Speed:
     """Measure how fast a worker routes `events` while `backlog` more wait behind them; `more` are further topics."""
-    async with new_stage(topics_by_line(topics) + more) as stage:
+    async with new_stage(topics_by_line(topics) + more, setup) as stage:
         await stage.accept(events + backlog, lines=max(topics - 1, 1))
         await stage.at_rest()
         async with stage.worker() as worker:
@@ -58,7 +60,7 @@ async def routed(topics: int, events: int, backlog: int = 0, more: str = "") -> 
 async def _floor(events: int) -> Speed:
     async with new_stage() as stage:
         await stage.accept(events)
-        speed = await speed_of_floor("route", stage.embedded.url, events)
+        speed = await speed_of_floor("route", stage.url, events)
         assert await stage.redis.xlen(KEYS.topic("two")) == events
     return speed
 

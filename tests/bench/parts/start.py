@@ -51,7 +51,7 @@ def _services(stage: Stage, system: str) -> Mapping[str, AbstractAsyncContextMan
         return {"ingress": stage.ingress(), "worker": stage.worker()}
     if system == DIY:
         return {"ingress": stage.diy_ingress(), "worker": stage.diy_worker()}
-    url, port = stage.embedded.url, str(stage.port)
+    url, port = stage.url, str(stage.port)
 
     async def ready() -> object:
         return await stage.redis.exists(_READY)

@@ -92,7 +92,7 @@ async def _watched(stage: Stage, *, is_watched: bool) -> AsyncIterator[None]:
 
 def settings_of(stage: Stage) -> Settings:
     """Return the settings of a stage's services."""
-    return Settings(redis_url=stage.embedded.url, relay_config=stage.rules_file)
+    return Settings(redis_url=stage.url, relay_config=stage.rules_file)
 
 
 @asynccontextmanager
