@@ -1,7 +1,9 @@
 """Capacity: the machines that a relay needs, from what an event costs each process: `python -m tests.bench.capacity`.
 
 The costs are those that the bench measured, on the machine of results.md, at full speed: then events share round trips.
-At low rates each costs a few times as much, which is still little. The table is that of deploy/docs/sizing.md.
+At low rates each costs up to five times as much, which is still little. With several shards fewer share one: 1.4 times
+the CPU was measured with four, and more shards for each process approach the five times of an event by itself. The
+table is that of deploy/docs/sizing.md.
 
 How it is computed, for a rate that lasts:
 
@@ -44,16 +46,17 @@ class Costs:
     """CPU time of an event in microseconds, and bytes of Redis's memory."""
 
     ingress: float = 39
-    shard: float = 9
-    """To read the key of its shard; 0 with one shard."""
     route: float = 18
     push: float = 59
     redis_accept: float = 10
     redis_topic: float = 10
     redis_push: float = 19
     redis_pull: float = 6
+    """By `relay.consumer`, on a slower machine."""
     topic: int = 500
     """Bytes of an entry beside the body."""
+    sharded: float = 1.4
+    """Times as much CPU with several shards: each has batches of its own. Measured with four."""
     id: int = 170
     attempt: int = 240
     attempts: int = 8 * 2**20
@@ -103,17 +106,23 @@ class Machines(NamedTuple):
 
 def machines_for(traffic: Traffic, costs: Costs = COSTS) -> Machines:
     """Return the machines that the traffic needs."""
+    found = _machines(traffic, costs, 1.0)
+    return found if found.shards == found.relays else _machines(traffic, costs, costs.sharded)
+
+
+def _machines(traffic: Traffic, costs: Costs, factor: float) -> Machines:
+    """Return the machines if each event costs so many times the CPU."""
     rate = traffic.rate
-    pushing = rate * traffic.pushes * costs.push * _MICRO
-    routing = rate * costs.route * _MICRO
-    redis = rate * _MICRO * _redis_us(traffic, costs)
+    a_second = rate * factor * _MICRO
+    pushing = a_second * traffic.pushes * costs.push
+    routing, accepting = a_second * costs.route, a_second * costs.ingress
+    redis = a_second * _redis_us(traffic, costs)
     subscriptions = ceil(pushing / SHARE)
     memory = _memory(traffic, costs, max(subscriptions, traffic.pushes))
     maximum = memory / FILLED
     shards = max(ceil(redis / SHARE), ceil(maximum / SHARD_MEMORY), ceil(routing / SHARE))
     relays = max(ceil(shards / MAX_SHARDS), ceil(subscriptions / PARTITIONS))
     shards = ceil(shards / relays) * relays
-    accepting = rate * (costs.ingress + (costs.shard if shards > relays else 0)) * _MICRO
     return Machines(
         relays,
         shards,

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tests.bench.capacity import COSTS, table
+from relay.store.wakeups import PARTITIONS
+from tests.bench.capacity import COSTS, MAX_SHARDS, SHARE, table
 from tests.docs.pages import ROOT, Page, page
 
 SIZING = page("sizing.md")
@@ -58,3 +59,13 @@ def test_model_has_the_costs_of_the_examples() -> None:
     costs = COSTS.redis_accept, 2 * COSTS.redis_topic, COSTS.redis_push, COSTS.ingress, COSTS.route, COSTS.push
     assert tuple(map(float, found.groups())) == costs
     assert (COSTS.topic, COSTS.id, COSTS.attempt) == (EVENT - 1500, ID, ATTEMPT)
+
+
+def test_bounds_of_a_subscription_and_a_relay_are_those_of_the_model() -> None:
+    text = " ".join(SIZING.text.split())
+    alone = SHARE / COSTS.push * 1e6
+    sharded = alone / COSTS.sharded
+    assert f"half of a core makes {round(alone, -2):,.0f} pushes a second, and {round(sharded, -2):,.0f} with" in text
+    assert f"A relay has {PARTITIONS} partitions" in text
+    assert f"by half a core each {PARTITIONS * sharded // 1000:.0f},000 pushes a second" in text
+    assert f"at most {MAX_SHARDS} shards" in text
