@@ -24,13 +24,13 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = os.environ.get("CHAOS_SEED") or str(datetime.now(tz=UTC).toordinal())
-SLOW = {"starve-descriptors", "roll-workers", "roll-ingresses", "roll-redis", "start-full"}  # they start many processes
+SLOW = {"starve-descriptors", "roll-workers", "roll-ingresses", "start-full"}  # they start many processes
 QUICK = ",".join(
     kind
     for kind, fault in FAULTS.items()
     if kind not in SLOW and Servers.SINGLE in fault.servers and (own_address() or not fault.needs_address)
 )
-OF_CLUSTER = "move-slot,half-move-slot,fail-over,kill-redis,stop-redis,delete-lane-groups,kill-worker"
+OF_CLUSTER = "move-slot,half-move-slot,roll-redis,fail-over,kill-redis,stop-redis,delete-lane-groups,kill-worker"
 KINDS = 2
 EVENTS = 600
 

@@ -44,7 +44,7 @@ FAULTS: Mapping[str, Fault] = {
     "half-move-slot": Fault(
         cluster_faults.half_move_slot, Span(1, 8, beyond=3), _CLUSTER, keeps_writes=True, is_about_redis=True
     ),
-    "roll-redis": Fault(cluster_faults.roll_redis, Span(0, 0, beyond=40), _CLUSTER, is_about_redis=True),
+    "roll-redis": Fault(cluster_faults.roll_redis, Span(0, 0, beyond=12), _CLUSTER, is_about_redis=True),
     "sleep-redis": Fault(redis_faults.sleep_redis, Span(0.5, 8), is_about_redis=True),
     "cut-connections": Fault(redis_faults.cut_connections, Span(0, 3), is_about_redis=True),
     DELETE_LANE_GROUPS: Fault(redis_faults.delete_lane_groups, Span(0, 0), is_about_redis=True),
