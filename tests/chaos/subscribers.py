@@ -26,7 +26,6 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from relay.consumer import consume
 from relay.process.event_loop import run, stop_on_signals
 from relay.process.tasks import in_background
-from relay.store.fixed_keys import DEFAULT_PREFIX, shard_prefix
 from tests.chaos.behaviours import BEHAVIOURS, Exchange, good
 from tests.chaos.events import body_of, number_of, secret_of
 from tests.chaos.spec import Spec
@@ -126,15 +125,8 @@ async def _serve(teams: dict[str, PushTeam], reader: asyncio.StreamReader, write
     writer.transport.abort()
 
 
-async def _pull(spec: Spec, seen: Seen) -> None:
-    async with asyncio.TaskGroup() as group:
-        for shard in range(spec.shards):
-            group.create_task(_pull_shard(spec.redis_url, shard_prefix(DEFAULT_PREFIX, shard), seen))
-
-
-async def _pull_shard(url: str, prefix: str, seen: Seen) -> None:
-    topic = consume(url, topic=PULL_TOPIC, group=PULL_GROUP, claim_after=_CLAIM_AFTER, key_prefix=prefix)
-    async with topic as events:
+async def _pull(url: str, seen: Seen) -> None:
+    async with consume(url, topic=PULL_TOPIC, group=PULL_GROUP, claim_after=_CLAIM_AFTER) as events:
         async for event in events:
             seen.count(event.id, event.body)
 
@@ -169,7 +161,7 @@ async def main(spec: Spec) -> None:
     pulled = Seen(PULLED, spec)
     addresses = sorted({"127.0.0.1", spec.address})
     server = await asyncio.start_server(partial(_serve, teams), addresses, spec.teams_port)
-    async with server, in_background(_pull(spec, pulled)) as pulling:
+    async with server, in_background(_pull(spec.redis_url, pulled)) as pulling:
         await stop.wait()
         broken = repr(pulling.exception()) if pulling.done() else None
         _report(spec.home, [*everything, pulled], broken)
