@@ -23,12 +23,7 @@ from relay.net.listen_address import parse_listen
 DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
 DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_SHARDS_LACK = (
-    "replays of a topic",
-    "events and their search",
-    "tail",
-    "relay shards",
-)
+_SHARDS_LACK = ("relay shards",)
 """Parts that know only the first shard."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 

@@ -28,6 +28,7 @@ from relay.store.topics.record import record_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relay.bootstrap.migration.messages import Copy
     from relay.bootstrap.plan import Step
     from relay.bootstrap.reconciling.v3 import AppliedStep
     from relay.config.settings import Settings
@@ -173,14 +174,21 @@ async def _compare(redis: Redis, config: RelayConfig, since: float, now: float) 
     for topic in config.topics:
         if not any(matches(pattern, compared) for pattern in topic.events for compared in COMPARED):
             continue
-        history = History(redis, topic.name)
-        extent = await history.extent()
-        if not extent.reaches(since * 1000):
-            kept = max(kept, now if extent.oldest_ms is None else extent.oldest_ms / 1000)
-        span = await history.span((since - SETTLING) * 1000, None)
-        after = span.after
-        while rows := await history.read(after, span.end, _PAGE):
-            after = rows[-1][0]
-            found = (copy_of(record_of(entry.encode(), fields)) for entry, fields in rows)
-            copies += [copy for copy in found if copy is not None]
+        for history in (History(shard, topic.name) for shard in redis.shards):
+            extent = await history.extent()
+            if not extent.reaches(since * 1000):
+                kept = max(kept, now if extent.kept_ms is None else extent.kept_ms / 1000)
+            copies += await _copies(history, (since - SETTLING) * 1000)
     return compare(copies).between(kept, now - SETTLING), kept
+
+
+async def _copies(history: History, since_ms: float) -> list[Copy]:
+    """Return the copies of messages in a history since a time."""
+    copies: list[Copy] = []
+    span = await history.span(since_ms, None)
+    after = span.after
+    while rows := await history.read(after, span.end, _PAGE):
+        after = rows[-1][0]
+        found = (copy_of(record_of(entry.encode(), fields)) for entry, fields in rows)
+        copies += [copy for copy in found if copy is not None]
+    return copies

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from relay.core.event_filter import Candidate
 from relay.store.driver.client import ask, ask_together
-from relay.store.driver.streams import id_before
+from relay.store.driver.streams import id_before, order_of
+from relay.store.sharding.places import entry_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from redis.asyncio.client import Pipeline
 
@@ -56,14 +57,16 @@ class Extent:
     """Time of routing of the oldest kept event, Unix milliseconds; None if there is none."""
     is_whole: bool
     """True if no event was ever removed."""
+    kept_ms: int | None
+    """All events routed since then are kept, Unix milliseconds; None if none is kept, of a shard that had some."""
 
     def reaches(self, ms: float | None) -> bool:
         """Return True if all events routed since `ms` (Unix milliseconds; None: ever) are kept."""
-        return self.is_whole or (ms is not None and self.oldest_ms is not None and ms >= self.oldest_ms)
+        return self.is_whole or (ms is not None and self.kept_ms is not None and ms >= self.kept_ms)
 
 
 class History:
-    """The history of a topic."""
+    """The history of a topic, on one shard."""
 
     def __init__(self, redis: Redis, topic: str) -> None:
         self._redis = redis
@@ -78,9 +81,10 @@ class History:
 
         exists, first = await ask_together(self._redis, queue)
         if not exists:
-            return Extent(None, is_whole=True)
+            return Extent(None, is_whole=True, kept_ms=None)
         info = await self._redis.xinfo_stream(self._stream)
-        return Extent(ms_of(first[0][0].decode()) if first else None, info["entries-added"] == info["length"])
+        oldest = ms_of(first[0][0].decode()) if first else None
+        return Extent(oldest, info["entries-added"] == info["length"], oldest)
 
     async def span(self, since_ms: float | None, until_ms: float | None) -> Span:
         """Return the span between two times, excluding the second; by default from the beginning until now."""
@@ -104,6 +108,29 @@ class History:
         """Read at most `count` entries after the id `after`, up to and including `end`, oldest first."""
         rows = await ask(self._redis.xrange(self._stream, f"({after}", end, count=count))
         return [(entry.decode(), fields) for entry, fields in rows]
+
+
+def whole_extent(parts: Sequence[Extent]) -> Extent:
+    """Return the extent of a topic, by those of its histories on the shards."""
+    oldest = min((part.oldest_ms for part in parts if part.oldest_ms is not None), default=None)
+    cut = [part.kept_ms for part in parts if not part.is_whole]
+    known = [kept for kept in cut if kept is not None]
+    kept_ms = oldest if not cut else max(known) if len(known) == len(cut) else None
+    return Extent(oldest, is_whole=not cut, kept_ms=kept_ms)
+
+
+def whole_survey(parts: Sequence[Survey]) -> Survey:
+    """Return the contents of spans on the shards as one; its span is from the first beginning to the last end."""
+    if len(parts) == 1:
+        return parts[0]
+    shard, last = max(enumerate(part.span.end for part in parts), key=lambda end: (order_of(end[1]), end[0]))
+    return Survey(
+        span=Span(min((part.span.after for part in parts), key=order_of), entry_name(last, shard)),
+        events=sum(part.events for part in parts),
+        matching=sum(part.matching for part in parts),
+        first_ms=min((part.first_ms for part in parts if part.first_ms is not None), default=None),
+        last_ms=max((part.last_ms for part in parts if part.last_ms is not None), default=None),
+    )
 
 
 def entry_matches(event_filter: EventFilter, fields: Mapping[bytes, bytes]) -> bool:

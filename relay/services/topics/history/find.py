@@ -1,7 +1,7 @@
 """An event by its id: where it is held, found in bounded time.
 
-* The claim on the id (`inbox.claims`) lives for RELAY_DEDUPE_WINDOW, and tells by its remaining life when the event was
-  accepted: the topics are read from that moment on.
+* The claim on the id (`inbox.claims`) lives for RELAY_DEDUPE_WINDOW on the event's shard, and tells by its remaining
+  life when the event was accepted: the topics are read there from that moment on.
 * Without it, or if it misleads (the window was changed), the topics are read backwards, newest first, for a bounded
   time; the caller continues with a cursor.
 * The entries of an event in its topics are made in one step, so the others are at the same moment.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import NoPermissionError, ResponseError
 
@@ -21,7 +21,7 @@ from relay.services.topics.history.search import cursor_of, period_after
 from relay.services.topics.history.view import Place
 from relay.store.inbox.claims import Repeats, repeats_in
 from relay.store.isolation import is_wrong_type
-from relay.store.topics.stream_search import Condition, Found, Kind, step
+from relay.store.topics.stream_search import Condition, Kind, step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from relay.services.context import Context
     from relay.services.topics.history.scan import Budget, Progress
     from relay.store.driver.client import Redis
+    from relay.store.topics.stream_search import Found
 
 _BEFORE_MS = 50  # of the hint
 _AFTER_MS = (500, 10_000)  # of the hint: routing mostly follows within milliseconds
@@ -54,6 +55,8 @@ class Claim:
     """Time of acceptance, Unix milliseconds of Redis's clock."""
     repeats: Repeats | None
     """None if there was none."""
+    shard: int = 0
+    """The number of the shard that has it, and with it the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,28 @@ class Held:
     places: tuple[Place, ...]
 
 
+class _Entry(NamedTuple):
+    """An entry of an event that was found."""
+
+    place: Place
+    fields: Mapping[bytes, bytes]
+
+
 async def claim_on(context: Context, event_id: str) -> Claim | None:
-    """Return what the claim on an event's id tells; None if it has expired, or may not be read."""
-    key = context.redis.key.seen_prefix + event_id
+    """Return what the claim on an event's id tells; None if it has expired, or may not be read.
+
+    If there is one on several shards, since other events have the same id, it is the oldest.
+    """
+    shards = range(len(context.redis.shards))
+    claims = await asyncio.gather(*(_claim_on(context, shard, event_id) for shard in shards))
+    return min((claim for claim in claims if claim is not None), key=lambda claim: claim.accepted_ms, default=None)
+
+
+async def _claim_on(context: Context, shard: int, event_id: str) -> Claim | None:
+    redis = context.redis.shards[shard]
+    key = redis.key.seen_prefix + event_id
     try:
-        async with context.redis.pipeline(transaction=False) as pipe:
+        async with redis.pipeline(transaction=False) as pipe:
             pipe.time()
             pipe.pttl(key)
             pipe.get(key)
@@ -83,7 +103,7 @@ async def claim_on(context: Context, event_id: str) -> Claim | None:
         return None
     window_ms = round(context.settings.relay_dedupe_window * 1000)
     now_ms = seconds * 1000 + microseconds // 1000
-    return Claim(now_ms - max(window_ms - left, 0), repeats_in(claims))
+    return Claim(now_ms - max(window_ms - left, 0), repeats_in(claims), shard)
 
 
 async def find(  # noqa: PLR0913, PLR0917  the bounds of the search
@@ -103,11 +123,12 @@ async def find(  # noqa: PLR0913, PLR0917  the bounds of the search
     """
     period = period_after(cursor, None, None)
     condition = Condition("id", Kind.IS, event_id)
-    found: list[tuple[str, Found]] = []
+    found: list[_Entry] = []
     if claim is not None and cursor is None:
-        since = claim.accepted_ms - _BEFORE_MS
+        since, redis = claim.accepted_ms - _BEFORE_MS, context.redis
         for after_ms in _AFTER_MS:
-            found = found or await _between(context.redis, topics, condition, since, claim.accepted_ms + after_ms)
+            until = claim.accepted_ms + after_ms
+            found = found or await _between(redis, claim.shard, topics, condition, since, until)
     if not found:
         scanned = await scan(context.redis, topics, ScanTarget((condition,), 1), period, budget, progress)
         if not scanned.hits:
@@ -116,27 +137,25 @@ async def find(  # noqa: PLR0913, PLR0917  the bounds of the search
                 raise NotFoundYet(event_id, rest, scanned.reached_ms)
             return None
         [hit] = scanned.hits
-        found = [(place.topic, Found(place.entry, dict(hit.fields))) for place in hit.places]
+        found = [_Entry(place, hit.fields) for place in hit.places]
     return await _with_others(context.redis, topics, condition, found)
 
 
-async def _with_others(
-    redis: Redis, topics: Sequence[str], condition: Condition, found: Sequence[tuple[str, Found]]
-) -> Held:
-    """Return the entries of the event, with those in topics where it was not found yet."""
-    places = [Place(topic, entry.entry) for topic, entry in found]
-    at_ms, known = places[0].at_ms, {place.topic for place in places}
+async def _with_others(redis: Redis, topics: Sequence[str], condition: Condition, found: Sequence[_Entry]) -> Held:
+    """Return the entries of the event, with those in topics of its shard where it was not found yet."""
+    places = [entry.place for entry in found]
+    first, known = places[0], {place.topic for place in places}
     others = [topic for topic in topics if topic not in known]
-    more = await _between(redis, others, condition, at_ms - _APART_MS, at_ms + _APART_MS)
-    places += [Place(topic, entry.entry) for topic, entry in more]
-    return Held(found[0][1].fields, tuple(sorted(places, key=lambda place: topics.index(place.topic))))
+    since, until = first.at_ms - _APART_MS, first.at_ms + _APART_MS
+    places += [entry.place for entry in await _between(redis, first.shard, others, condition, since, until)]
+    return Held(found[0].fields, tuple(sorted(places, key=lambda place: topics.index(place.topic))))
 
 
 async def _between(
-    redis: Redis, topics: Sequence[str], condition: Condition, since_ms: int, until_ms: int
-) -> list[tuple[str, Found]]:
-    """Return the first entry of each topic that meets a condition, of those routed between two times."""
-    slots = asyncio.Semaphore(_AT_ONCE)
+    home: Redis, shard: int, topics: Sequence[str], condition: Condition, since_ms: int, until_ms: int
+) -> list[_Entry]:
+    """Return the first entry of each topic on a shard that meets a condition, of those routed between two times."""
+    slots, redis = asyncio.Semaphore(_AT_ONCE), home.shards[shard]
 
     async def in_topic(topic: str) -> Found | None:
         start, end = f"{max(since_ms, 0)}-0", str(max(until_ms, 0))
@@ -154,4 +173,5 @@ async def _between(
         return None
 
     results: list[Any] = await asyncio.gather(*map(in_topic, topics))
-    return [(topic, found) for topic, found in zip(topics, results, strict=True) if found is not None]
+    found = ((topic, entry) for topic, entry in zip(topics, results, strict=True) if entry is not None)
+    return [_Entry(Place.on(shard, topic, entry.entry), entry.fields) for topic, entry in found]

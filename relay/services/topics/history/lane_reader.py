@@ -1,4 +1,8 @@
-"""Reading of what the lanes of push subscriptions have of an event."""
+"""Reading of what the lanes of push subscriptions have of an event.
+
+A lane has its share of an event on the event's shard: attempts, the dead letter, replays. Of an event that no topic
+holds the shard is not known, so all of them are read.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from relay.store.lanes.attempts.log import FoundAttempt
 from relay.store.lanes.attempts.record import AttemptRecord, UnreadableAttempt, condition_on, is_of
 from relay.store.lanes.delivery import Ref
 from relay.store.lanes.many.event_states import event_states
+from relay.store.sharding.places import entry_name
 from relay.store.topics.stream_search import NEWEST, SMALL, Condition, Found, Kind, Step, step, steps
 
 if TYPE_CHECKING:
@@ -74,11 +79,11 @@ class LaneReader:
     """Reads what lanes have of an event."""
 
     def __init__(self, redis: Redis, event: EventView, budget: Budget) -> None:
-        self._redis = redis
+        """`redis` is the client of the first shard."""
+        self._shards = redis.shards
         self._event = event
-        self._budget = budget
-        began = min((place.at_ms for place in event.places), default=event.at_ms)
-        self._since = f"{max(began - SKEW_MS, 0)}-0"
+        numbers = {place.shard for place in event.places} or range(len(redis.shards))
+        self._parts = [_ShardReader(redis, number, event, budget) for number in sorted(numbers)]
 
     async def readings(self, lanes: Sequence[tuple[str, Place]]) -> dict[str, Reading]:
         """Return the immediate state of lanes, each with the event's place in its topic."""
@@ -87,12 +92,29 @@ class LaneReader:
             by_place.setdefault(place, []).append(name)
         found: dict[str, Reading] = {}
         for place, names in by_place.items():
-            stream = self._redis.key.topic(place.topic)
-            states = await event_states(self._redis, stream, place.entry, self._event.chat, names)
-            positions = await positions_in(self._redis, place.topic)
+            redis = self._shards[place.shard]
+            states = await event_states(redis, redis.key.topic(place.topic), place.id, self._event.chat, names)
+            positions = await positions_in(redis, place.topic)
             for name, state in states.items():
                 found[name] = Reading(positions.get(keys.push_group(name), ""), *state)
         return found
+
+    async def logs(self, lanes: Sequence[str]) -> dict[str, Logs]:
+        """Return the traces of the event in the streams of lanes."""
+        parts = await asyncio.gather(*(part.logs(lanes) for part in self._parts))
+        return parts[0] if len(parts) == 1 else {name: _joined([part[name] for part in parts]) for name in lanes}
+
+
+class _ShardReader:
+    """Reads what the streams of lanes have of an event on one shard."""
+
+    def __init__(self, home: Redis, number: int, event: EventView, budget: Budget) -> None:
+        self._redis = home.shards[number]
+        self._number = number
+        self._event = event
+        self._budget = budget
+        began = min((place.at_ms for place in event.places), default=event.at_ms)
+        self._since = f"{max(began - SKEW_MS, 0)}-0"
 
     async def logs(self, lanes: Sequence[str]) -> dict[str, Logs]:
         """Return the traces of the event in the streams of lanes."""
@@ -107,7 +129,7 @@ class LaneReader:
             _, dead, replays = traces
             logs[name] = Logs(
                 attempts=tuple(replace(found, detail=answers[name, entry]) for entry, found in decoded[name]),
-                dead=dead.found,
+                dead=[Found(entry_name(entry, self._number), fields) for entry, fields in dead.found],
                 replays=replays.found,
                 replay_due_ms=await self._due(name, replays.found),
                 is_whole=all(trace.is_whole for trace in traces),
@@ -175,6 +197,20 @@ class LaneReader:
                 replies: list[Any] = await pipe.execute(raise_on_error=False)
             answers |= {attempt: _answer(reply) for attempt, reply in zip(page, replies, strict=True)}
         return answers
+
+
+def _joined(logs: Sequence[Logs]) -> Logs:
+    """Return the traces on several shards as one."""
+    dues = [each.replay_due_ms for each in logs if each.replay_due_ms is not None]
+    return Logs(
+        attempts=tuple(
+            sorted((found for each in logs for found in each.attempts), key=lambda found: found.attempt.at_ms)
+        ),
+        dead=[found for each in logs for found in each.dead],
+        replays=[found for each in logs for found in each.replays],
+        replay_due_ms=min(dues, default=None),
+        is_whole=all(each.is_whole for each in logs),
+    )
 
 
 def _trace(read: Step | None, before: Sequence[Found] = ()) -> _Trace:

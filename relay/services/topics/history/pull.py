@@ -56,7 +56,16 @@ class PullPart:
 
 async def pull_parts(context: Context, principal: Principal, places: Sequence[Place], budget: Budget) -> list[PullPart]:
     """Return the parts of the pull groups that the principal sees, of the topics that hold the event."""
-    redis = context.redis
+    by_shard: dict[int, list[Place]] = {}
+    for place in places:
+        by_shard.setdefault(place.shard, []).append(place)
+    shards = context.redis.shards
+    parts = [await _parts_on(shards[number], principal, held, budget) for number, held in by_shard.items()]
+    return [part for of_shard in parts for part in of_shard]
+
+
+async def _parts_on(redis: Redis, principal: Principal, places: Sequence[Place], budget: Budget) -> list[PullPart]:
+    """Return the same of places on one shard."""
     groups = [
         (place, name, position)
         for place in places
@@ -67,7 +76,7 @@ async def pull_parts(context: Context, principal: Principal, places: Sequence[Pl
         return []
     async with redis.pipeline(transaction=False) as pipe:
         for place, name, _ in groups:
-            pipe.xpending_range(redis.key.topic(place.topic), name, place.entry, place.entry, 1)
+            pipe.xpending_range(redis.key.topic(place.topic), name, place.id, place.id, 1)
         replies: list[Any] = await pipe.execute(raise_on_error=False)
     parts = [
         (place, _part(place, name, position, reply))
@@ -81,8 +90,8 @@ async def _with_dead_letter(redis: Redis, place: Place, part: PullPart, budget: 
     if part.state is not PullState.ACKNOWLEDGED:
         return part
     stream = redis.key.group_dead(part.topic, part.group)
-    of_entry = Condition("dead_entry", Kind.IS, place.entry)
-    start = f"{max(int(place.entry.partition('-')[0]) - SKEW_MS, 0)}-0"
+    of_entry = Condition("dead_entry", Kind.IS, place.id)
+    start = f"{max(place.at_ms - SKEW_MS, 0)}-0"
     while not budget.is_over:
         try:
             read = await step(redis, stream, start, NEWEST, (of_entry,), backwards=False, most=1)
@@ -106,5 +115,5 @@ def _part(place: Place, group: str, position: str, reply: Any) -> PullPart:
         member = row["consumer"].decode(errors="replace")
         idle, times = int(row["time_since_delivered"]), int(row["times_delivered"])
         return PullPart(group, place.topic, PullState.PENDING, member, idle, times)
-    is_read = order_of(place.entry) <= order_of(position)
+    is_read = order_of(place.id) <= order_of(position)
     return PullPart(group, place.topic, PullState.ACKNOWLEDGED if is_read else PullState.UNREAD)

@@ -180,7 +180,7 @@ def _part(
     if reading.is_pending:
         state = PushState.SENDING if reading.due_ms is None else PushState.RETRYING
         part = replace(part, state=state, due_ms=reading.due_ms)
-    elif not reading.position or order_of(place.entry) > order_of(reading.position):
+    elif not reading.position or order_of(place.id) > order_of(reading.position):
         part = replace(part, state=PushState.WAITING)
     elif part.state is PushState.UNKNOWN and reasons:
         part = replace(part, state=PushState.FILTERED)

@@ -18,6 +18,7 @@ from relay.services.topics.history.view import Place, view_of
 from relay.store.driver.client import ask
 from relay.store.driver.streams import is_entry_id
 from relay.store.lanes.lane import Lane
+from relay.store.sharding.places import entry_name
 from relay.store.topics.resend import append_replay
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ async def resend(  # noqa: PLR0913  an event and a subscription
 async def resend_entry(
     context: Context, principal: Principal, place: Place, subscription: str, why: str = ""
 ) -> Resent:
-    """Send the event of a topic's entry to a subscription again.
+    """Send the event of a topic's entry to a subscription again, on the shard that has it.
 
     Raises:
         NotFound, Forbidden, Conflict, TooMany: as `resend`.
@@ -94,8 +95,10 @@ async def resend_entry(
     config = await context.config()
     target = configured(config, principal, subscription)
     await check_topic(context, principal, place.topic)
-    stream = context.redis.key.topic(place.topic)
-    rows = await ask(context.redis.xrange(stream, place.entry, place.entry)) if is_entry_id(place.entry) else []
+    rows = []
+    if is_entry_id(place.id) and place.shard < len(context.redis.shards):
+        shard = context.redis.shards[place.shard]
+        rows = await ask(shard.xrange(shard.key.topic(place.topic), place.id, place.id))
     if not rows:
         raise _gone(place)
     await _granted(context, config, target, [place])
@@ -117,13 +120,14 @@ async def _send(context: Context, principal: Principal, target: Subscription, ev
     [place] = event.places
     if reasons := filtered_by(target, event.event()):
         raise Conflict(f"the filter of {target.name} excludes the event: {'; '.join(reasons)}")
-    await Lane(context.redis, target.name, target.topic).ensure()
+    shard = context.redis.shards[place.shard]
+    await Lane(shard, target.name, target.topic).ensure()
     await context.record(principal, "replay event", f"{event.id} of {place.topic} to {target.name}", 1, why)
-    replay = await append_replay(context.redis, place.topic, place.entry, target.name, context.now_ms)
+    replay = await append_replay(shard, place.topic, place.id, target.name, context.now_ms)
     if replay is None:
         raise _gone(place)
     notes = (await Suspended.read(context.redis)).notes_on(target)
-    return Resent(event.id, place, target.name, replay, tuple(notes))
+    return Resent(event.id, place, target.name, entry_name(replay, place.shard), tuple(notes))
 
 
 def _gone(place: Place) -> NotFound:

@@ -1,7 +1,7 @@
 """A scan of topics, newest first: in bounded time, and to be continued where it ended.
 
-The topics are read side by side, always the one whose unread part is the newest, so that the scan as a whole is
-complete down to one moment; that moment is where the next scan continues.
+The topics' streams, of all shards, are read side by side, always the one whose unread part is the newest, so that the
+scan as a whole is complete down to one moment; that moment is where the next scan continues.
 """
 
 from __future__ import annotations
@@ -104,23 +104,33 @@ class Scanned:
 
 
 class _Row(NamedTuple):
-    topic: str
-    entry: str
+    order: tuple[int, int, int]
+    """Sort key, the newest first: the same in each scan, since the next one continues within a moment."""
+    place: Place
     fields: Mapping[bytes, bytes]
+
+    @property
+    def at_ms(self) -> int:
+        return -self.order[0]
 
 
 class _Topic:
-    """A topic in a scan: the entries before `start` are unread."""
+    """The stream of a topic on a shard in a scan: the entries before `start` are unread."""
 
-    def __init__(self, name: str, stream: str, newest: str) -> None:
+    def __init__(self, name: str, shard: int, rank: int, newest: str) -> None:
         self.name = name
-        self.stream = stream
+        self.shard = shard
         self.start = newest
         self.unread_ms = _ms_of(newest)
         """The latest moment with unread entries."""
+        self._rank = rank
 
     def advance(self, last: str) -> None:
         self.start, self.unread_ms = f"({last}", _ms_of(last)
+
+    def row(self, entry: str, fields: Mapping[bytes, bytes]) -> _Row:
+        milliseconds, sequence = order_of(entry)
+        return _Row((-milliseconds, -sequence, self._rank), Place.on(self.shard, self.name, entry), fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +153,10 @@ async def scan(
     budget: Budget,
     progress: Callable[[Progress], None] | None = None,
 ) -> Scanned:
-    """Search topics, newest first, until enough is found or the time is over; at least one moment is read."""
+    """Search topics, newest first, until enough is found or the time is over; at least one moment is read.
+
+    `redis` is the client of the first shard.
+    """
     end = OLDEST if period.since_ms is None else f"{max(period.since_ms, 0)}-0"
     unread = await _newest(redis, topics, period, end)
     latest = _latest(unread)
@@ -155,12 +168,13 @@ async def scan(
         if has_moment and (budget.is_over or len(_merged(rows, latest)) >= wanted.limit + period.skip):
             break
         topic = next(topic for topic in unread if topic.unread_ms == latest)
+        shard = redis.shards[topic.shard]
         async with pace.step():
-            found = await step(redis, topic.stream, topic.start, end, wanted.conditions, backwards=True)
-        accepted = [_Row(topic.name, entry, fields) for entry, fields in found.found if wanted.accepts(fields)]
+            found = await step(shard, shard.key.topic(topic.name), topic.start, end, wanted.conditions, backwards=True)
+        accepted = [topic.row(entry, fields) for entry, fields in found.found if wanted.accepts(fields)]
         rows += accepted
         read += found.read
-        if firsts := [_ms_of(row.entry) for row in accepted if wanted.is_first(row.fields)]:
+        if firsts := [row.at_ms for row in accepted if wanted.is_first(row.fields)]:
             period = period._replace(since_ms=max(period.since_ms or 0, min(firsts) - BEFORE_MS))
             end = f"{period.since_ms}-0"
         if found.is_end:
@@ -196,32 +210,40 @@ def _result(hits: list[Hit], reached: int, read: int, period: Period, limit: int
 def _merged(rows: Sequence[_Row], after_ms: int) -> list[Hit]:
     """Return the events in entries that were added after a moment, newest first; one that several topics have once."""
     found: dict[tuple[bytes, bytes], list[_Row]] = {}
-    for row in sorted(rows, key=lambda row: order_of(row.entry), reverse=True):
-        if _ms_of(row.entry) > after_ms:
+    for row in sorted(rows, key=lambda row: row.order):
+        if row.at_ms > after_ms:
             found.setdefault((row.fields.get(b"id", b""), row.fields.get(b"body", b"")), []).append(row)
-    return [
-        Hit(_ms_of(same[0].entry), same[0].fields, tuple(Place(row.topic, row.entry) for row in same))
-        for same in found.values()
-    ]
+    return [Hit(same[0].at_ms, same[0].fields, tuple(row.place for row in same)) for same in found.values()]
 
 
 async def _newest(redis: Redis, topics: Sequence[str], period: Period, end: str) -> list[_Topic]:
-    """Return the topics that have entries in the period."""
+    """Return the streams of topics that have entries in the period, by shard."""
     start = NEWEST if period.before_ms is None else f"({period.before_ms}-0"
     if period.before_ms is not None and period.before_ms <= (period.since_ms or 0):
         return []
-    found: list[_Topic] = []
+    newest = await asyncio.gather(*(_newest_on(shard, topics, start, end) for shard in redis.shards))
+    return [
+        _Topic(name, shard, shard * len(topics) + rank, found[name])
+        for shard, found in enumerate(newest)
+        for rank, name in enumerate(topics)
+        if name in found
+    ]
+
+
+async def _newest_on(shard: Redis, topics: Sequence[str], start: str, end: str) -> dict[str, str]:
+    """Return the newest entry of each topic that has one on a shard."""
+    found: dict[str, str] = {}
     for page in pages(topics, _TOPICS):
-        async with redis.pipeline(transaction=False) as pipe:
+        async with shard.pipeline(transaction=False) as pipe:
             for name in page:
-                pipe.xrevrange(redis.key.topic(name), start, end, count=1)
+                pipe.xrevrange(shard.key.topic(name), start, end, count=1)
             replies: list[Any] = await pipe.execute(raise_on_error=False)
         for name, reply in zip(page, replies, strict=True):
             if isinstance(reply, ResponseError):
                 if not is_wrong_type(reply):
                     raise reply
             elif reply:
-                found.append(_Topic(name, redis.key.topic(name), reply[0][0].decode()))
+                found[name] = reply[0][0].decode()
     return found
 
 

@@ -25,7 +25,7 @@ from relay.services.topics.history.pull import PullPart, pull_parts
 from relay.services.topics.history.push import EVERY, PushPart, Range, push_parts
 from relay.services.topics.history.scan import Budget
 from relay.services.topics.history.view import Body, EventView, view_of
-from relay.store.topics.history import History
+from relay.store.topics.history import History, whole_extent
 from relay.store.topics.record import Proof, origin_of
 
 if TYPE_CHECKING:
@@ -207,7 +207,8 @@ async def _topic_part(
         return TopicPart(name, None, None, ("it is not known any more: nothing but the id is left",))
     if reasons := mismatches(rule, event.event(), content):
         return TopicPart(name, None, None, tuple(reasons))
-    extent = await History(context.redis, name).extent()
+    shards = [context.redis.shards[place.shard] for place in event.places[:1]] or context.redis.shards
+    extent = whole_extent([await History(shard, name).extent() for shard in shards])
     if not extent.reaches(event.at_ms or None):
         return TopicPart(name, None, None, ("it matches; the topic does not hold events of that time any more",))
     return TopicPart(name, None, None, ("it matches the rule of now; when it was routed, the rule was another",))

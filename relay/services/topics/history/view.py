@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.core.event import Event, Freshness, PayloadFields
+from relay.store.sharding.places import entry_name, entry_of
 from relay.store.topics.record import record_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,22 @@ class Place:
 
     topic: str
     entry: str
+    """Its id; on another shard than the first with its number (`sharding.places`)."""
+
+    @classmethod
+    def on(cls, shard: int, topic: str, entry_id: str) -> Place:
+        """Return the place of an entry on a shard."""
+        return cls(topic, entry_name(entry_id, shard))
+
+    @property
+    def id(self) -> str:
+        """The id of the entry on its shard."""
+        return entry_of(self.entry)[0]
+
+    @property
+    def shard(self) -> int:
+        """The number of its shard."""
+        return entry_of(self.entry)[1]
 
     @property
     def at_ms(self) -> int:

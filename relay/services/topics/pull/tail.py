@@ -7,35 +7,31 @@ keeps its speed. A tail that is behind goes on where it was: the topic holds wha
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
-from relay.core.errors import Invalid, Problem
 from relay.core.event_filter import Candidate, EventFilter
 from relay.services.access import check_topic
-from relay.store.driver.client import ask_together
-from relay.store.driver.streams import order_of
+from relay.services.topics import following
+from relay.services.topics.following import position_of, sources_after, sources_at_end, sources_since, take
+from relay.store.sharding.places import entry_name
 from relay.store.topics.history import id_at
 from relay.store.topics.record import record_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-    from redis.asyncio.client import Pipeline
-
     from relay.core.access.principal import Principal
     from relay.services.context import Context
+    from relay.services.topics.following import Source
     from relay.store.topics.pull.arrivals import Arrivals
     from relay.store.topics.record import Record
 
-_PAGE = 100
 _RATE = 2000.0  # events a second that all tails of a process read together
 _READS = 200.0  # reads a second, likewise
 _POLL = 5.0  # seconds from one look to the next while nothing arrives
-_ENTRY = re.compile(r"[0-9]{1,15}-[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +40,7 @@ class Tail:
 
     topic: str
     after: str | None = None
-    """The entry after which it begins; None to begin at `since_ms`, or now."""
+    """The position of a part, or the entry, after which it begins; None to begin at `since_ms`, or now."""
     since_ms: float | None = None
     """Unix milliseconds."""
     event_type: str | None = None
@@ -61,7 +57,9 @@ class Part:
     events: Sequence[Record]
     """The events that match."""
     position: str
-    """The last entry that was read; the tail goes on after it."""
+    """The position after what was read so far (`following`); the tail goes on from there."""
+    positions: Sequence[str] = ()
+    """The position after each of these events."""
     has_gap: bool = False
     """True if events before these were trimmed, and never seen."""
 
@@ -97,46 +95,46 @@ async def tail(context: Context, tails: Tails, principal: Principal, wanted: Tai
     """
     principal.require(Scope.READ)
     await check_topic(context, principal, wanted.topic)
-    if wanted.after is not None and not _ENTRY.fullmatch(wanted.after):
-        raise Invalid(Problem("after", f'"{wanted.after[:40]}" is not the id of an entry'))
-    return _follow(context, tails, wanted)
+    asked = None if wanted.after is None else sources_after(context.redis, wanted.topic, wanted.after)
+    return _follow(context, tails, wanted, asked)
 
 
-async def _follow(context: Context, tails: Tails, wanted: Tail) -> AsyncIterator[Part]:
-    redis, stream = context.redis, context.redis.key.topic(wanted.topic)
+async def _follow(context: Context, tails: Tails, wanted: Tail, asked: Sequence[Source] | None) -> AsyncIterator[Part]:
     mark = tails.arrivals.mark(wanted.topic)
-    position, has_gap = await _begin(context, wanted)
+    sources, has_gap = await _begin(context, wanted, asked)
     matches = _matcher(wanted)
-    yield Part((), position, has_gap)
+    yield Part((), position_of(sources), has_gap=has_gap)
     with tails.opened():
         while True:
-            rows = await redis.xrange(stream, f"({position}", "+", count=_PAGE)
-            if rows:
-                records = [record_of(entry, fields) for entry, fields in rows]
-                position = records[-1].entry
-                yield Part([record for record in records if matches(record)], position)
-                await asyncio.sleep(tails.pause_after(len(rows)))
-            if len(rows) < _PAGE:
+            count = await following.read(sources)
+            if any(source.rows for source in sources):
+                yield _next_part(sources, matches)
+                await asyncio.sleep(tails.pause_after(count))
+            if all(source.is_read_up for source in sources):
                 await tails.arrivals.wait(wanted.topic, mark, _POLL)
                 mark = tails.arrivals.mark(wanted.topic)
 
 
-async def _begin(context: Context, wanted: Tail) -> tuple[str, bool]:
-    """Return the entry after which a tail begins, and whether events after it were trimmed."""
-    redis, stream = context.redis, context.redis.key.topic(wanted.topic)
-    if (after := wanted.after) is not None:
-
-        def queue(pipe: Pipeline) -> None:
-            pipe.xrange(stream, after, after)
-            pipe.xrange(stream, count=1)
-
-        itself, first = await ask_together(redis, queue)
-        was_trimmed = not itself and after != "0-0" and bool(first)
-        return after, was_trimmed and order_of(first[0][0].decode()) > order_of(after)
+async def _begin(context: Context, wanted: Tail, asked: Sequence[Source] | None) -> tuple[Sequence[Source], bool]:
+    """Return the sources of a tail where it begins, and whether events after that were trimmed."""
+    if asked is not None and wanted.after is not None:
+        return asked, await following.has_gap(asked, wanted.after)
     if wanted.since_ms is not None:
-        return id_at(wanted.since_ms), False
-    last = await redis.xrevrange(stream, count=1)
-    return (last[0][0].decode() if last else "0-0"), False
+        return sources_since(context.redis, wanted.topic, id_at(wanted.since_ms)), False
+    return await sources_at_end(context.redis, wanted.topic), False
+
+
+def _next_part(sources: Sequence[Source], matches: Callable[[Record], bool]) -> Part:
+    """Return what was read and is next."""
+    events, positions = [], []
+    for shard, entry, fields in take(sources):
+        record = record_of(entry, fields)
+        if shard:
+            record = record._replace(entry=entry_name(record.entry, shard))
+        if matches(record):
+            events.append(record)
+            positions.append(position_of(sources))
+    return Part(events, position_of(sources), positions)
 
 
 def _matcher(wanted: Tail) -> Callable[[Record], bool]:

@@ -34,8 +34,10 @@ class ListenSecret(Output):
 class TailQuery(Input):
     """The part of a topic that is shown."""
 
-    after: Annotated[str, Field(max_length=40)] | None = None
-    """Begin after this entry; the header `Last-Event-ID` goes before it."""
+    after: Annotated[str, Field(max_length=2000)] | None = None
+    """Begin after this entry, or after the message of the stream with this id; the header `Last-Event-ID` goes before
+    it.
+    """
     since: DurationText | None = None
     """Begin this long ago. Without both: with the next event."""
     type: Pattern | None = None
@@ -64,9 +66,10 @@ async def tail_topic(call: Call, path: TopicPath, query: TailQuery) -> web.Strea
             if part.has_gap:
                 yield message({"after": part.position}, event="gap")
             messages = [
-                message(event_of(record).model_dump_json(), event="event", id=record.entry) for record in part.events
+                message(event_of(record).model_dump_json(), event="event", id=place)
+                for record, place in zip(part.events, part.positions, strict=True)
             ]
-            position = part.events[-1].entry if part.events else position
+            position = part.positions[-1] if part.positions else position
             if position != part.position:  # what the filter left out need not be read again
                 position = part.position
                 messages.append(message(id=position))

@@ -16,7 +16,6 @@ from relay.core.access.scopes import EVERY_SCOPE
 from relay.rules.current import Rules
 from relay.services.context import Context
 from tests.building import CUSTOMER, LINE, TWO_TOPICS
-from tests.support import KEYS
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
@@ -44,6 +43,6 @@ async def put(redis: Redis, topic: str, event_id: str, at_ms: int, **more: Any) 
     body = {"event_id": event_id, "data": {"sender_handle": {"handle": handle}, "parts": [{"value": "hello"}]}}
     fields: dict[Any, Any] = {"id": event_id, "type": "message.received", "line": LINE, "chat": "c1", "at": at_ms}
     fields |= {"version": "2026-02-03", "body": json.dumps(body), **more}
-    await redis.sadd(KEYS.topics, topic)  # type: ignore[misc]
-    entry = await redis.xadd(KEYS.topic(topic), fields, f"{at_ms}-*")
+    await redis.sadd(redis.key.topics, topic)  # type: ignore[misc]
+    entry = await redis.xadd(redis.key.topic(topic), fields, f"{at_ms}-*")
     return str(entry.decode())
