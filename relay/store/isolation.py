@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
 
 _LOG_INTERVAL = 60.0  # seconds between two log lines about the same fault
-_UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OutOfMemoryError, OSError)
+UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OutOfMemoryError, OSError)
 """Errors of Redis as a whole: the next element would get the same one, perhaps only after a timeout."""
 
 log = structlog.get_logger()
@@ -104,7 +104,7 @@ class Isolation:
         """
         try:
             return await work
-        except _UNAVAILABLE:
+        except UNAVAILABLE:
             raise
         except Exception as error:  # noqa: BLE001  logged; the other elements must not wait for its repair
             await self._log(kind, name, error, expected or {})

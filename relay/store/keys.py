@@ -48,8 +48,9 @@ Work and wake-ups
     relay:arq:woken, relay:arq:slow:woken  zset  the jobs of each queue that a wake-up has just enqueued; a worker that
                                           waits for one takes it (`workers.runtime.wakeup_listener`)
 
-Replays of a topic's history (`topics.replays`)
-    relay:replay:<id>           hash      one replay: span, subscription, progress; kept a week after its end
+Replays of a topic's history (`topics.replays`), on each shard that has events of it
+    relay:replay:<id>           hash      one replay: span, subscription, progress; kept a week after its end; on the
+                                          first shard also its parts on others (`topics.whole.replay_parts`)
     relay:replays               zset      the last hundred replays, by start time (ms)
     relay:replays:running       set       replays that have not ended
 

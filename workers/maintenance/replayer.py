@@ -7,6 +7,9 @@ A lane never has more than a few hundred replayed events waiting, so a replay of
 delays the replay of a dead letter; the lane reads them only while its topic leaves capacity (`Lane.read_new`). While a
 lane is paused or its breaker is not closed, its replays wait. A job that is lost loses no event, since the cursor and
 the events move in one step.
+
+With several shards each has such a job, for the part of a replay there. That of the first shard also ends the replay,
+once all parts have ended (`topics.whole.replays`).
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.topics.history import History, entry_matches
 from relay.store.topics.replays import Replays, State
+from relay.store.topics.whole.replays import WholeReplays, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from relay.config.file import RulesInForce
     from relay.core.config.relay_toml import Subscription
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 
 _MAX_WAITING = 300  # replayed events in a lane, including those that wait for a retry
 _PAGE = 200  # entries a read
+_LOOK = 5  # ticks from one look at the parts of a replay on other shards to the next
 
 log = structlog.get_logger()
 
@@ -64,6 +69,10 @@ class Replayer:
         self._clock = clock
         self._timings = timings
         self._replays = Replays(redis)
+        self._home = home
+        self._whole = WholeReplays(redis)
+        self._looked: dict[str, float] = {}
+        """The time of the last look at the parts of a replay."""
         self._suspensions = Suspensions(home or redis)
         self._isolation = Isolation(redis)
 
@@ -71,6 +80,7 @@ class Replayer:
         """Advance replays until none is running, the drain has run for long, `stop` is set or the lease is lost."""
         began = self._now()
         buckets: dict[str, TokenBucket] = {}
+        self._looked.clear()
         while not (stop.is_set() or lease.lost.is_set()):
             replays = await retry_until_redis_answers("reading replays", self._replays.running)
             if not replays or self._now() - began > self._timings.run:
@@ -108,12 +118,17 @@ class Replayer:
         if subscription is None:
             await self._end(replay, State.FAILED, f'subscription "{replay.order.to}" is not in relay.toml any more')
             return False
+        if replay.parts and self._is_look_due(replay, buckets):
+            replay = await self._whole.settled(replay)
         if replay.is_complete:
-            await self._end(replay, State.DONE, _missed_reason(replay))
+            await self._end_complete(replay)
             return False
         if replay.id not in buckets:
+            if self._home is not None and (end := await _end_at(self._home, replay.id)) is not None:
+                await self._end(replay, *end)
+                return False
             await Lane(self._redis, subscription.name, subscription.topic).ensure()
-            buckets[replay.id] = TokenBucket(replay.order.rate, self._now())
+            buckets[replay.id] = TokenBucket(replay.rate, self._now())
         bucket = buckets[replay.id]
         limit = min(bucket.available(self._now()), await self._capacity(subscription), self._page)
         return limit > 0 and await self._advance(replay, limit, bucket)
@@ -138,8 +153,32 @@ class Replayer:
             return 0
         return max(self._max_waiting - int(await self._redis.xlen(self._key.lane(subscription.name, "replay"))), 0)
 
+    def _is_look_due(self, replay: Replay, buckets: Mapping[str, TokenBucket]) -> bool:
+        """Return True if it is time to look at the parts of a replay: at the beginning of a drain, and at its end."""
+        if replay.id in buckets and not replay.is_complete:
+            return False
+        now = self._now()
+        if now - self._looked.get(replay.id, -1e9) < _LOOK * self._timings.replay_tick:
+            return False
+        self._looked[replay.id] = now
+        return True
+
+    async def _end_complete(self, replay: Replay) -> None:
+        """End a replay whose events on this shard are sent, unless parts of it on others run on."""
+        ends = [part.ended for part in replay.parts]
+        if None in ends:
+            return
+        failed = next((end for end in ends if end is not None and end.state != State.DONE), None)
+        whole = joined(replay, {})
+        if failed is not None:
+            await self._end(whole, State(failed.state), failed.reason)
+        else:
+            await self._end(whole, State.DONE, _missed_reason(whole))
+
     async def _end(self, replay: Replay, state: State, reason: str = "") -> None:
         if not await self._replays.end(replay.id, state, reason, self._now_ms()):
+            return
+        if self._home is not None:  # the first shard tells the end of the whole
             return
         write = log.info if state is State.DONE and not reason else log.error
         write(
@@ -162,6 +201,16 @@ class Replayer:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+async def _end_at(home: Redis, replay_id: str) -> tuple[State, str] | None:
+    """Return how the replay of a part has ended on the first shard; None if it runs."""
+    found = await Replays(home).get(replay_id)
+    if found is None:
+        return State.CANCELLED, "its record on the first shard was deleted"
+    if found.state is State.RUNNING:
+        return None
+    return (State.FAILED if found.state is State.DONE else found.state), found.reason
 
 
 def _missed_reason(replay: Replay) -> str:

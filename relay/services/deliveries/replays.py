@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ from relay.services.access import check_topic, subscriptions_of
 from relay.services.wording import counted
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.topics import replays as stored
-from relay.store.topics.history import Extent, History, Survey
+from relay.store.topics.history import Extent, History, Survey, whole_extent, whole_survey
 from relay.store.topics.replays import Order, Replay, Replays, State
+from relay.store.topics.whole.replays import WholeReplays
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -47,10 +49,16 @@ class Preview:
     """The events that a replay would send."""
 
     order: Order
-    survey: Survey
+    surveys: tuple[Survey, ...]
+    """The contents of the period on each shard, by number."""
     extent: Extent
     is_cut: bool
     """True if the history does not reach back to the beginning of the period."""
+
+    @property
+    def survey(self) -> Survey:
+        """The contents of the period."""
+        return whole_survey(self.surveys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +83,18 @@ async def preview(context: Context, principal: Principal, request: Request) -> P
     known = sorted(subscriptions_of(await context.config(), principal))
     if request.to not in known:
         raise NotFound(f'no push subscription "{request.to}" (known: {", ".join(known) or "none"})')
-    history = History(context.redis, request.topic)
-    extent = await history.extent()
-    survey = await history.survey(await history.span(request.since_ms, request.until_ms), request.which)
+    parts = await asyncio.gather(*(_part(History(shard, request.topic), request) for shard in context.redis.shards))
+    extent = whole_extent([extent for extent, _ in parts])
+    surveys = tuple(survey for _, survey in parts)
     order = Order(request.topic, request.to, request.which, request.rate, principal.name)
-    return Preview(order, survey, extent, is_cut=not extent.reaches(request.since_ms))
+    return Preview(order, surveys, extent, is_cut=not extent.reaches(request.since_ms))
+
+
+async def _part(history: History, request: Request) -> tuple[Extent, Survey]:
+    """Return the extent of the history on a shard, and the contents of the period there."""
+    extent = await history.extent()
+    span = await history.span(request.since_ms, request.until_ms)
+    return extent, await history.survey(span, request.which)
 
 
 async def start(
@@ -97,22 +112,21 @@ async def start(
     order, survey = found.order, found.survey
     if not survey.matching:
         raise nothing_matches(found)
-    replays = Replays(context.redis)
-    running = await replays.running()
+    running = await Replays(context.redis).running()
     if len(running) >= (limit := stored.MAX_RUNNING):
         raise TooMany(f"{counted(limit, 'replay')} can run at a time; wait for one to end, or cancel one")
     known = await _known(context, principal)
     if known is not None and sum(each.order.to in known for each in running) >= (limit := stored.MAX_RUNNING // 4):
         raise TooMany(f"{counted(limit, 'replay')} of a team can run at a time; wait for one to end, or cancel one")
     await context.record(principal, "replay", f"{order.topic} to {order.to}", survey.matching, why)
-    return await replays.start(order, survey, context.now_ms)
+    return await WholeReplays(context.redis).start(order, found.surveys, context.now_ms)
 
 
 async def list_replays(context: Context, principal: Principal) -> list[ReplayState]:
     """Return the running replays and those that ended in the last week, the oldest first."""
     principal.require(Scope.READ)
     known = await _known(context, principal)
-    found = [replay for replay in await Replays(context.redis).all() if known is None or replay.order.to in known]
+    found = [replay for replay in await WholeReplays(context.redis).all() if known is None or replay.order.to in known]
     suspensions = Suspensions(context.redis)
     suspended = {*await suspensions.pauses(), *await suspensions.open_breakers(), *await _paused(context)}
     return [ReplayState(replay, _runs(replay) and replay.order.to in suspended) for replay in found]
@@ -142,7 +156,7 @@ async def cancel(context: Context, principal: Principal, replay_id: str, why: st
     await _get(context, principal, replay_id)
     await context.record(principal, "replay cancel", replay_id, why=why)
     reason = f"by {principal.name}"
-    was_running = await Replays(context.redis).end(replay_id, State.CANCELLED, reason, context.now_ms)
+    was_running = await WholeReplays(context.redis).end(replay_id, State.CANCELLED, reason, context.now_ms)
     found = await _get(context, principal, replay_id)
     if not was_running:
         raise Conflict(f"replay {replay_id} has already ended: {found.state}")
@@ -175,7 +189,7 @@ async def _known(context: Context, principal: Principal) -> Collection[str] | No
 
 async def _get(context: Context, principal: Principal, replay_id: str) -> Replay:
     known = await _known(context, principal)
-    found = await Replays(context.redis).get(replay_id)
+    found = await WholeReplays(context.redis).get(replay_id)
     if found is None or (known is not None and found.order.to not in known):
         raise NotFound(
             f'no replay "{replay_id}"', hint=Hint("relay replay list shows the ids", "GET /replays lists them")

@@ -7,6 +7,8 @@
 A replay is a record in Redis with a cursor, which moves in the same step that gives the lane its events: a worker can
 die at any moment, and the next one resumes at the cursor (`workers.maintenance.replayer`). The lane
 delivers these events like any others, with `Relay-Replay` and attempts of their own.
+
+With several shards, a replay is a record on each that has events of it (`whole.replays`); here it is that of one shard.
 """
 
 from __future__ import annotations
@@ -24,20 +26,23 @@ from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.isolation import Isolation
 from relay.store.topics.history import Span
+from relay.store.topics.whole import replay_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.store.driver.client import Redis
     from relay.store.topics.history import Survey
+    from relay.store.topics.whole.replay_parts import Part
 
 MAX_RUNNING = 20
 """Maximum number of running replays."""
+MAX_REMEMBERED = 100
+"""Number of replays that are listed at least a week after their end."""
 
 log = structlog.get_logger()
 
 _REMEMBERED_MS = 7 * 24 * 3600 * 1000
-_MAX_REMEMBERED = 100
 
 _advance, _end = Script(__package__, "replay_advance"), Script(__package__, "replay_end")
 
@@ -88,6 +93,20 @@ class Replay:
     started_ms: int
     """Unix milliseconds."""
     ended_ms: int | None
+    parts: tuple[Part, ...] = ()
+    """The parts on other shards, of the record on the first one."""
+
+    @property
+    def rate(self) -> float:
+        """Events a second, at most, of those on this shard."""
+        return self.rate_of(self.matching)
+
+    def rate_of(self, matching: int) -> float:
+        """Return the share of the rate for as many of the matching events."""
+        if not self.parts:
+            return self.order.rate
+        total = self.matching + sum(part.matching for part in self.parts)
+        return self.order.rate * max(matching, 1) / max(total, 1)
 
     @property
     def is_complete(self) -> bool:
@@ -108,8 +127,8 @@ class Replays:
         self._key = redis.key
         self._isolation = Isolation(redis)
 
-    async def start(self, order: Order, survey: Survey, now_ms: int) -> Replay:
-        """Start a replay of the surveyed span."""
+    async def start(self, order: Order, survey: Survey, now_ms: int, parts: tuple[Part, ...] = ()) -> Replay:
+        """Start a replay of the surveyed span; `parts` are those on other shards."""
         replay = Replay(
             id=secrets.token_hex(4),
             order=order,
@@ -123,12 +142,13 @@ class Replays:
             reason="",
             started_ms=now_ms,
             ended_ms=None,
+            parts=parts,
         )
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(self._key.replay(replay.id), mapping=_fields(replay))
+            pipe.hset(self._key.replay(replay.id), mapping=fields_of(replay))
             pipe.sadd(self._key.replays_running, replay.id)
             pipe.zadd(self._key.replays, {replay.id: now_ms})
-            pipe.zremrangebyrank(self._key.replays, 0, -_MAX_REMEMBERED - 1)
+            pipe.zremrangebyrank(self._key.replays, 0, -MAX_REMEMBERED - 1)
             await pipe.execute()
         await wakeups.wake(self._redis, wakeups.replay(self._key))
         return replay
@@ -137,6 +157,10 @@ class Replays:
         """Return the replay; None if it does not exist."""
         fields = await self._fields_of(replay_id)
         return _replay(replay_id, fields) if fields else None
+
+    async def of(self, ids: Sequence[str]) -> list[Replay]:
+        """Return the replays with these ids, without those that do not exist or cannot be read."""
+        return (await self._find(ids))[0]
 
     async def running(self) -> list[Replay]:
         """Return the running replays, the oldest first."""
@@ -217,7 +241,8 @@ class Replays:
         return ended == 1
 
 
-def _fields(replay: Replay) -> dict[str | bytes, str | int | float | bytes]:
+def fields_of(replay: Replay) -> dict[str | bytes, str | int | float | bytes]:
+    """Return the record of a replay that begins."""
     order = replay.order
     return {
         "topic": order.topic,
@@ -233,6 +258,7 @@ def _fields(replay: Replay) -> dict[str | bytes, str | int | float | bytes]:
         "cursor": replay.cursor,
         "state": replay.state,
         "started": replay.started_ms,
+        **replay_parts.fields_of(replay.parts),
     }
 
 
@@ -263,4 +289,5 @@ def _replay(replay_id: str, fields: dict[bytes, bytes]) -> Replay:
         reason=text("reason"),
         started_ms=int(text("started")),
         ended_ms=int(text("ended")) if text("ended") else None,
+        parts=replay_parts.parts_in(fields),
     )

@@ -107,7 +107,7 @@ async def test_replay_ends_once_and_is_kept_for_a_week(redis: Redis) -> None:
 
 @pytest.mark.usefixtures("lane")
 async def test_latest_and_all_running_replays_are_kept(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MAX_REMEMBERED", 3)
+    monkeypatch.setattr(module, "MAX_REMEMBERED", 3)
     replays = Replays(redis)
     ids = [(await start(redis, now_ms=n)).id for n in range(5)]
     for replay_id in ids[1:]:

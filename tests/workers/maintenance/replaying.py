@@ -31,7 +31,7 @@ REPLAY_STREAM = KEYS.lane("bot", "replay")
 
 async def add(redis: Redis, event_id: str, kind: str = "message.received") -> None:
     fields = {"id": event_id, "type": kind, "at": "1789377302000", "version": "2026-02-03", "body": "{}"}
-    await redis.xadd(KEYS.topic("everything"), fields)  # type: ignore[arg-type]
+    await redis.xadd(redis.key.topic("everything"), fields)  # type: ignore[arg-type]
 
 
 async def start(
@@ -57,7 +57,7 @@ async def has(redis: Redis, replay: Replay, state: State) -> bool:
 
 async def sent(redis: Redis) -> list[str]:
     """Return the event ids in bot's replay stream."""
-    return [fields[b"id"].decode() for _, fields in await redis.xrange(REPLAY_STREAM)]
+    return [fields[b"id"].decode() for _, fields in await redis.xrange(redis.key.lane("bot", "replay"))]
 
 
 @asynccontextmanager
@@ -68,7 +68,7 @@ async def replaying(
     replayer, stop = Replayer(redis, rules, time.time, timings, **sizes), asyncio.Event()
 
     async def work() -> None:
-        async with acquire_lease(redis, wakeups.replay(KEYS).job_id) as lease:
+        async with acquire_lease(redis, wakeups.replay(redis.key).job_id) as lease:
             while not stop.is_set():
                 await replayer.drain(lease, stop)
                 await asyncio.sleep(0.005)

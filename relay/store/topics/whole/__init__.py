@@ -1,0 +1,1 @@
+"""Topics of a relay with several shards, as one."""
