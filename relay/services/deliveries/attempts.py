@@ -49,8 +49,9 @@ async def search(
     since = bound_at(which.since_ms, SKEW_MS)
 
     def matching(entry: Entry) -> tuple[Place, FoundAttempt] | None:
-        found = attempt_in(stream_of(entry.place.name)[0], entry.fields, which)
-        return None if found is None else (entry.place, found)
+        subscription, shard = stream_of(entry.place.name)
+        found = attempt_in(subscription, entry.fields, which)
+        return None if found is None else (entry.place, found.on(shard))
 
     entries = merged_shards(
         shards,
@@ -74,11 +75,11 @@ async def latest(
     principal.require(Scope.READ)
     found: list[FoundAttempt] = []
     for lane in await lanes_of(context, principal, subscription):
-        for shard in context.redis.shards:
+        for number, shard in enumerate(context.redis.shards):
             most = len(found) + limit
             async with aclosing(attempts_of(shard, lane, which)) as newest_first:
                 async for attempt in newest_first:
-                    found.append(attempt)
+                    found.append(attempt.on(number))
                     if len(found) == most:
                         break
     return heapq.nlargest(limit, found, key=lambda each: each.attempt.at_ms)

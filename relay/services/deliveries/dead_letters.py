@@ -132,9 +132,10 @@ async def in_full(context: Context, principal: Principal, letters: Sequence[Dead
             event_ids={letter.record.id for letter in of_lane},
             since_ms=max(min(letter.record.at for letter in of_lane) - SKEW_MS, 0),
         )
-        for shard in context.redis.shards:  # an event is on one
+        for number, shard in enumerate(context.redis.shards):  # an event is on one
             async for found in attempts_of(shard, name, which):
-                attempts.setdefault((name, found.attempt.event_id, found.attempt.topic), []).insert(0, found)
+                attempt = found.on(number)
+                attempts.setdefault((name, found.attempt.event_id, found.attempt.topic), []).insert(0, attempt)
     return [
         DeadLetterInFull(letter, tuple(attempts.get((letter.subscription, letter.record.id, letter.topic), ())))
         for letter in letters

@@ -11,6 +11,9 @@ from relay.core.errors import Conflict, NotFound
 from relay.core.event_filter import EventFilter
 from relay.services.deliveries import replays
 from relay.services.deliveries.replays import Request
+from relay.services.deliveries.stored_subscriptions.sending import send_test
+from relay.services.topics.events import story
+from relay.services.topics.history.push import PushState
 from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.sharding.shards import Shards, open_shards
 from relay.store.topics.history import Extent, whole_extent
@@ -77,6 +80,13 @@ async def test_cancel_ends_all_parts(whole: Context, shards: Shards) -> None:
         await replays.cancel(whole, CRM, started.id)
     with pytest.raises(NotFound):
         await replays.cancel(whole, CRM, "00000000")
+
+
+async def test_story_of_a_test_event_is_found(whole: Context, shards: Shards) -> None:
+    sent = await send_test(whole, OPERATOR, "crm-bot")
+    assert await shards.home.xlen(shards.home.key.lane("crm-bot", "replay")) == 1
+    [part] = (await story(whole, OPERATOR, sent.event_id)).push
+    assert (part.subscription, part.state) == ("crm-bot", PushState.REPLAYING)
 
 
 async def test_nothing_to_replay_on_any_shard(whole: Context) -> None:

@@ -71,6 +71,7 @@ async def test_dead_letter_is_found_by_its_id_with_its_attempts(whole: Context) 
         found = await dead_letters.get(whole, OPERATOR, BOT, letter.record.entry)
         assert found.letter == letter
         assert [each.attempt.event_id for each in found.attempts] == [letter.record.id]
+        assert found.attempts[0].attempt.entry.partition(".")[2] == letter.record.entry.partition(".")[2]
     for missing in ("0-1.7", "0-1.x", "9-9", "0-1.3.1", "0-1.0", "0-1."):
         with pytest.raises(NotFound):
             await dead_letters.get(whole, OPERATOR, BOT, missing)
@@ -100,3 +101,6 @@ async def test_attempts_of_all_shards_are_in_one_list_with_their_details(whole: 
     assert {each.subscription for each in found} == {BOT}
     newest = await attempts.latest(whole, OPERATOR, None, EventFilter(), 4)
     assert {each.attempt.event_id for each in newest} == {f"e-{number}-2" for number in range(4)}
+    entries = {f"e-{number}": f"5-0.{number}" if number else "5-0" for number in range(4)}
+    for each in (*found, *newest):
+        assert each.attempt.entry == entries[each.attempt.event_id[:-2]]

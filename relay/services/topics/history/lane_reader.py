@@ -184,7 +184,8 @@ class _ShardReader:
             except UnreadableAttempt:
                 continue
             if is_of(attempt, self._event.id):
-                decoded.append((entry, FoundAttempt(name, attempt, counted=b"moot" not in fields, detail="")))
+                found_one = FoundAttempt(name, attempt, counted=b"moot" not in fields, detail="")
+                decoded.append((entry, found_one.on(self._number)))
         return decoded
 
     async def _answers(self, attempts: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

@@ -7,7 +7,7 @@ search skips records that this release cannot read.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +18,7 @@ from relay.store.driver.scripts import Script
 from relay.store.driver.streams import SKEW_MS, pages
 from relay.store.isolation import Isolation, is_wrong_type
 from relay.store.lanes.attempts.record import AttemptRecord, UnreadableAttempt
+from relay.store.sharding.places import entry_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
@@ -45,6 +46,12 @@ class FoundAttempt:
     """False if the verdict came too late: another worker had the lease, or the delivery was already settled."""
     detail: str
     """The error, or the start of the response; empty if it was trimmed, and for a success that is not compared."""
+
+    def on(self, shard: int) -> FoundAttempt:
+        """Return it with the name of its delivery's entry on a shard, for people and programs."""
+        if shard == 0:
+            return self
+        return replace(self, attempt=self.attempt._replace(entry=entry_name(self.attempt.entry, shard)))
 
 
 async def attempts_of(

@@ -144,6 +144,7 @@ async def test_story_has_what_receivers_have_on_the_shard_of_the_event(
     assert [part.entry for part in told.topics] == [entry + suffix] * 2
     bot, crm = told.push
     assert (bot.state, [found.detail for found in bot.attempts]) == (PushState.DEAD, ["no room"])
+    assert bot.attempts[0].attempt.entry == entry + suffix
     assert bot.dead is not None
     assert bot.dead.entry == f"{T + 6}-1{suffix}"
     assert (crm.state, crm.attempts) == (PushState.WAITING, ())
