@@ -95,12 +95,15 @@ async def step(  # noqa: PLR0913  a range, a direction and bounds
     backwards: bool,
     most: int | None = None,
     factor: int = 1,
+    page: int | None = None,
 ) -> Step:
     """Search the entries of a stream from `start` to `end`, at most `factor` pages, until `most` are found.
 
+    `page` is the number of entries in a page, if that is to be smaller.
+
     `start` is an id, `(` and an id after which to begin, or `OLDEST` or `NEWEST`; backwards, `end` is the smaller one.
     """
-    page = PAGE * factor
+    page = min(page or PAGE, PAGE) * factor
     limit = page if most is None else most
     arguments = _arguments("back" if backwards else "on", start, end, page, limit, conditions)
     return _step(await _search(redis, [stream], arguments), page, limit)

@@ -1,7 +1,8 @@
 """A scan of topics, newest first: in bounded time, and to be continued where it ended.
 
 The topics' streams, of all shards, are read side by side, always the one whose unread part is the newest, so that the
-scan as a whole is complete down to one moment; that moment is where the next scan continues.
+scan as a whole is complete down to one moment; that moment is where the next scan continues. With several shards, each
+has a small share of what is newest: the first steps there read few entries, and of all shards at once.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from relay.store.isolation import is_wrong_type
 from relay.store.topics.stream_search import NEWEST, OLDEST, step
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from relay.store.driver.client import Redis
-    from relay.store.topics.stream_search import Condition
+    from relay.store.topics.stream_search import Condition, Step
 
 BEFORE_MS = 60_000
 """Time before the first event in which others of the same thing may have been routed: Linq promises no order."""
 _UNPACED = 0.1  # seconds
+_FEW = 8  # entries of a stream that are read first at least, with several shards
 _TOPICS = 100  # asked for their newest entry in one round trip
 
 
@@ -117,13 +119,23 @@ class _Row(NamedTuple):
 class _Topic:
     """The stream of a topic on a shard in a scan: the entries before `start` are unread."""
 
-    def __init__(self, name: str, shard: int, rank: int, newest: str) -> None:
+    def __init__(self, name: str, shard: int, rank: int, newest: str, page: int | None) -> None:
         self.name = name
         self.shard = shard
         self.start = newest
         self.unread_ms = _ms_of(newest)
         """The latest moment with unread entries."""
+        self.is_begun = False
         self._rank = rank
+        self._page = page
+
+    async def read(self, redis: Redis, end: str, conditions: Iterable[Condition]) -> Step:
+        """Search the next entries, more of them each time up to a whole page."""
+        shard, page = redis.shards[self.shard], self._page
+        self._page = None if page is None else 4 * page
+        self.is_begun = True
+        stream = shard.key.topic(self.name)
+        return await step(shard, stream, self.start, end, conditions, backwards=True, page=page)
 
     def advance(self, last: str) -> None:
         self.start, self.unread_ms = f"({last}", _ms_of(last)
@@ -158,7 +170,7 @@ async def scan(
     `redis` is the client of the first shard.
     """
     end = OLDEST if period.since_ms is None else f"{max(period.since_ms, 0)}-0"
-    unread = await _newest(redis, topics, period, end)
+    unread = await _newest(redis, topics, period, end, wanted.limit + period.skip)
     latest = _latest(unread)
     before = latest + 1 if period.before_ms is None else period.before_ms
     rows: list[_Row] = []
@@ -167,25 +179,37 @@ async def scan(
         has_moment = latest + 1 < before
         if has_moment and (budget.is_over or len(_merged(rows, latest)) >= wanted.limit + period.skip):
             break
-        topic = next(topic for topic in unread if topic.unread_ms == latest)
-        shard = redis.shards[topic.shard]
+        turn = _turn(unread, latest)
         async with pace.step():
-            found = await step(shard, shard.key.topic(topic.name), topic.start, end, wanted.conditions, backwards=True)
-        accepted = [topic.row(entry, fields) for entry, fields in found.found if wanted.accepts(fields)]
-        rows += accepted
-        read += found.read
-        if firsts := [row.at_ms for row in accepted if wanted.is_first(row.fields)]:
-            period = period._replace(since_ms=max(period.since_ms or 0, min(firsts) - BEFORE_MS))
-            end = f"{period.since_ms}-0"
-        if found.is_end:
-            unread.remove(topic)
-        else:
-            topic.advance(found.last)
+            steps = await asyncio.gather(*(topic.read(redis, end, wanted.conditions) for topic in turn))
+        for topic, found in zip(turn, steps, strict=True):
+            accepted = [topic.row(entry, fields) for entry, fields in found.found if wanted.accepts(fields)]
+            rows += accepted
+            read += found.read
+            if firsts := [row.at_ms for row in accepted if wanted.is_first(row.fields)]:
+                period = period._replace(since_ms=max(period.since_ms or 0, min(firsts) - BEFORE_MS))
+                end = f"{period.since_ms}-0"
+            if found.is_end:
+                unread.remove(topic)
+            else:
+                topic.advance(found.last)
         unread = [each for each in unread if each.unread_ms >= (period.since_ms or 0)]
         latest = _latest(unread)
         if progress is not None and unread:
             progress(Progress(latest + 1, read, len(rows)))
     return _result(_merged(rows, latest), latest, read, period, wanted.limit)
+
+
+def _turn(unread: Sequence[_Topic], latest: int) -> list[_Topic]:
+    """Return the streams of a step: the one whose unread part is the newest, and one to begin of each other shard."""
+    first = next(topic for topic in unread if topic.unread_ms == latest)
+    newest: dict[int, _Topic] = {}
+    for topic in unread:
+        if not topic.is_begun and topic.shard != first.shard:
+            known = newest.setdefault(topic.shard, topic)
+            if topic.unread_ms > known.unread_ms:
+                newest[topic.shard] = topic
+    return [first, *newest.values()]
 
 
 def _latest(unread: Sequence[_Topic]) -> int:
@@ -216,14 +240,16 @@ def _merged(rows: Sequence[_Row], after_ms: int) -> list[Hit]:
     return [Hit(same[0].at_ms, same[0].fields, tuple(row.place for row in same)) for same in found.values()]
 
 
-async def _newest(redis: Redis, topics: Sequence[str], period: Period, end: str) -> list[_Topic]:
-    """Return the streams of topics that have entries in the period, by shard."""
+async def _newest(redis: Redis, topics: Sequence[str], period: Period, end: str, most: int) -> list[_Topic]:
+    """Return the streams of topics that have entries in the period, by shard; `most` events are looked for."""
     start = NEWEST if period.before_ms is None else f"({period.before_ms}-0"
     if period.before_ms is not None and period.before_ms <= (period.since_ms or 0):
         return []
     newest = await asyncio.gather(*(_newest_on(shard, topics, start, end) for shard in redis.shards))
+    parts = len(newest)
+    page = None if parts == 1 else max(2 * most // parts, _FEW)
     return [
-        _Topic(name, shard, shard * len(topics) + rank, found[name])
+        _Topic(name, shard, shard * len(topics) + rank, found[name], page)
         for shard, found in enumerate(newest)
         for rank, name in enumerate(topics)
         if name in found

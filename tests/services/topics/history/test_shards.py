@@ -91,6 +91,14 @@ async def test_pages_have_the_events_of_all_shards_once_newest_first(
         assert {place.topic for place in event.places} == set(TOPICS[int(event.id[1:]) % 2 :])
 
 
+async def test_newest_events_need_few_entries_of_each_shard(whole: Context, shards: Shards) -> None:
+    for n in range(200):
+        await put(shards.all[n % 4], "messages", f"e{n}", T + n)
+    found = await search(whole, OPERATOR, EventQuery(topic="messages"), limit=10, seconds=None)
+    assert [event.id for event in found.events] == [f"e{n}" for n in range(199, 189, -1)]
+    assert found.entries <= 4 * 8
+
+
 async def test_event_is_found_on_the_shard_of_its_claim(whole: Context, shards: Shards) -> None:
     at = now_ms() - 60_000
     await both(shards.all[2], "e", at)
