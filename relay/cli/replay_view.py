@@ -23,8 +23,8 @@ def print_start(found: Preview, started: Replay | None, view: View) -> None:
             f"{order.topic} has {counted(survey.events, 'event')} from {view.time(survey.first_ms)} to "
             f"{view.time(survey.last_ms)}; {survey.matching} of them match{'es' if survey.matching == 1 else ''}."
         )
-    if found.is_cut and found.extent.kept_ms is not None:
-        say(f"Events routed before {view.time(found.extent.kept_ms)} are no longer stored.")
+    if found.is_cut and found.extent.oldest_ms is not None:
+        say(f"Events routed before {view.time(found.extent.oldest_ms)} are no longer stored.")
     if started is None:
         say(f"They would be sent to {order.to} in at least {duration}.")
         return
@@ -101,6 +101,6 @@ def survey_summary(found: Preview) -> dict[str, Any]:
         "matching": survey.matching,
         "first_at": survey.first_ms,
         "last_at": survey.last_ms,
-        "history_since": found.extent.kept_ms,
+        "history_since": found.extent.oldest_ms,
         "is_complete": not found.is_cut,
     }

@@ -177,7 +177,7 @@ async def _compare(redis: Redis, config: RelayConfig, since: float, now: float) 
         for history in (History(shard, topic.name) for shard in redis.shards):
             extent = await history.extent()
             if not extent.reaches(since * 1000):
-                kept = max(kept, now if extent.kept_ms is None else extent.kept_ms / 1000)
+                kept = max(kept, now if extent.oldest_ms is None else extent.oldest_ms / 1000)
             copies += await _copies(history, (since - SETTLING) * 1000)
     return compare(copies).between(kept, now - SETTLING), kept
 

@@ -14,7 +14,7 @@ from relay.services.access import check_topic, subscriptions_of
 from relay.services.wording import counted
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.topics import replays as stored
-from relay.store.topics.history import Extent, History, Survey, whole_extent, whole_survey
+from relay.store.topics.history import Extent, History, Survey, oldest_of, whole_extent, whole_survey
 from relay.store.topics.replays import Order, Replay, Replays, State
 from relay.store.topics.whole.replays import WholeReplays
 
@@ -54,6 +54,8 @@ class Preview:
     extent: Extent
     is_cut: bool
     """True if the history does not reach back to the beginning of the period."""
+    oldest_ms: int | None
+    """Time of routing of the oldest event that is kept, Unix milliseconds."""
 
     @property
     def survey(self) -> Survey:
@@ -84,10 +86,10 @@ async def preview(context: Context, principal: Principal, request: Request) -> P
     if request.to not in known:
         raise NotFound(f'no push subscription "{request.to}" (known: {", ".join(known) or "none"})')
     parts = await asyncio.gather(*(_part(History(shard, request.topic), request) for shard in context.redis.shards))
-    extent = whole_extent([extent for extent, _ in parts])
-    surveys = tuple(survey for _, survey in parts)
+    extents, surveys = [extent for extent, _ in parts], tuple(survey for _, survey in parts)
+    extent = whole_extent(extents)
     order = Order(request.topic, request.to, request.which, request.rate, principal.name)
-    return Preview(order, surveys, extent, is_cut=not extent.reaches(request.since_ms))
+    return Preview(order, surveys, extent, not extent.reaches(request.since_ms), oldest_of(extents))
 
 
 async def _part(history: History, request: Request) -> tuple[Extent, Survey]:
@@ -165,12 +167,12 @@ async def cancel(context: Context, principal: Principal, replay_id: str, why: st
 
 def nothing_matches(found: Preview) -> Conflict:
     """Return the error that there is nothing to send, with the reason."""
-    order, survey, extent = found.order, found.survey, found.extent
+    order, survey, oldest_ms = found.order, found.survey, found.oldest_ms
     if survey.events:
         return Conflict(f'none of the {counted(survey.events, "event")} of "{order.topic}" in that period matches')
-    if extent.oldest_ms is None:
+    if oldest_ms is None:
         return Conflict(f'topic "{order.topic}" has no events')
-    oldest = datetime.fromtimestamp(extent.oldest_ms / 1000, UTC).astimezone().isoformat(" ", "seconds")
+    oldest = datetime.fromtimestamp(oldest_ms / 1000, UTC).astimezone().isoformat(" ", "seconds")
     return Conflict(f'topic "{order.topic}" has no events in that period; its oldest event is from {oldest}')
 
 

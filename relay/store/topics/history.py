@@ -54,15 +54,15 @@ class Extent:
     """The extent of a topic's history."""
 
     oldest_ms: int | None
-    """Time of routing of the oldest kept event, Unix milliseconds; None if there is none."""
+    """Time of routing of the oldest kept event, Unix milliseconds; None if there is none. Of several shards, the time
+    since which all of them keep their events.
+    """
     is_whole: bool
     """True if no event was ever removed."""
-    kept_ms: int | None
-    """All events routed since then are kept, Unix milliseconds; None if none is kept, of a shard that had some."""
 
     def reaches(self, ms: float | None) -> bool:
         """Return True if all events routed since `ms` (Unix milliseconds; None: ever) are kept."""
-        return self.is_whole or (ms is not None and self.kept_ms is not None and ms >= self.kept_ms)
+        return self.is_whole or (ms is not None and self.oldest_ms is not None and ms >= self.oldest_ms)
 
 
 class History:
@@ -81,10 +81,9 @@ class History:
 
         exists, first = await ask_together(self._redis, queue)
         if not exists:
-            return Extent(None, is_whole=True, kept_ms=None)
+            return Extent(None, is_whole=True)
         info = await self._redis.xinfo_stream(self._stream)
-        oldest = ms_of(first[0][0].decode()) if first else None
-        return Extent(oldest, info["entries-added"] == info["length"], oldest)
+        return Extent(ms_of(first[0][0].decode()) if first else None, info["entries-added"] == info["length"])
 
     async def span(self, since_ms: float | None, until_ms: float | None) -> Span:
         """Return the span between two times, excluding the second; by default from the beginning until now."""
@@ -112,11 +111,16 @@ class History:
 
 def whole_extent(parts: Sequence[Extent]) -> Extent:
     """Return the extent of a topic, by those of its histories on the shards."""
-    oldest = min((part.oldest_ms for part in parts if part.oldest_ms is not None), default=None)
-    cut = [part.kept_ms for part in parts if not part.is_whole]
-    known = [kept for kept in cut if kept is not None]
-    kept_ms = oldest if not cut else max(known) if len(known) == len(cut) else None
-    return Extent(oldest, is_whole=not cut, kept_ms=kept_ms)
+    cut = [part.oldest_ms for part in parts if not part.is_whole]
+    if not cut:
+        return Extent(oldest_of(parts), is_whole=True)
+    known = [oldest for oldest in cut if oldest is not None]
+    return Extent(max(known) if len(known) == len(cut) else None, is_whole=False)
+
+
+def oldest_of(parts: Sequence[Extent]) -> int | None:
+    """Return the time of routing of the oldest event that any shard keeps, Unix milliseconds; None if there is none."""
+    return min((part.oldest_ms for part in parts if part.oldest_ms is not None), default=None)
 
 
 def whole_survey(parts: Sequence[Survey]) -> Survey:

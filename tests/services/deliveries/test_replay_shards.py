@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from relay.services.context import Context
 
 T = 1_789_377_302_000
-WHOLE = Extent(5, is_whole=True, kept_ms=5)
+WHOLE = Extent(5, is_whole=True)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def test_preview_counts_all_shards(whole: Context, shards: Shards) -> None
     assert (survey.events, survey.matching, survey.first_ms, survey.last_ms) == (3, 3, T + 11, T + 23)
     await shards.all[3].xtrim(shards.all[3].key.topic("support"), maxlen=1, approximate=False)
     found = await replays.preview(whole, OPERATOR, Request("support", "crm-bot"))
-    assert (found.is_cut, found.extent.oldest_ms, found.extent.kept_ms) == (True, T, T + 33)
+    assert (found.is_cut, found.oldest_ms, found.extent.oldest_ms) == (True, T, T + 33)
 
 
 async def test_replay_is_one_row(whole: Context) -> None:
@@ -97,20 +97,20 @@ async def test_nothing_to_replay_on_any_shard(whole: Context) -> None:
 
 
 def cut(oldest: int | None) -> Extent:
-    return Extent(oldest, is_whole=False, kept_ms=oldest)
+    return Extent(oldest, is_whole=False)
 
 
 @pytest.mark.parametrize(
     ("parts", "expected", "reaches"),
     [
-        ([WHOLE, Extent(None, is_whole=True, kept_ms=None)], WHOLE, True),
-        ([WHOLE, cut(9), cut(7)], Extent(5, is_whole=False, kept_ms=9), False),
-        ([WHOLE, cut(None)], Extent(5, is_whole=False, kept_ms=None), False),
+        ([WHOLE, Extent(None, is_whole=True)], WHOLE, True),
+        ([WHOLE, cut(9), cut(7)], Extent(9, is_whole=False), False),
+        ([WHOLE, cut(None)], Extent(None, is_whole=False), False),
     ],
 )
 def test_topic_is_kept_from_where_every_shard_keeps_it(parts: list[Extent], expected: Extent, *, reaches: bool) -> None:
     whole = whole_extent(parts)
     assert whole == expected
     assert whole.reaches(None) is reaches
-    assert whole.reaches(9) is (reaches or expected.kept_ms == 9)
+    assert whole.reaches(9) is (reaches or expected.oldest_ms == 9)
     assert whole.reaches(8) is reaches

@@ -68,13 +68,13 @@ async def test_survey_counts_all_and_matching_events(history: History) -> None:
 
 
 async def test_extent_reports_the_oldest_event(redis: Redis, history: History) -> None:
-    assert await history.extent() == Extent(1000, is_whole=True, kept_ms=1000)
+    assert await history.extent() == Extent(1000, is_whole=True)
     await redis.xtrim(STREAM, minid="3000-0", approximate=False)
     extent = await history.extent()
-    assert extent == Extent(3000, is_whole=False, kept_ms=3000)
+    assert extent == Extent(3000, is_whole=False)
     assert [extent.reaches(ms) for ms in (None, 2999, 3000)] == [False, False, True]
     await redis.xtrim(STREAM, maxlen=0, approximate=False)
     assert not (await history.extent()).reaches(9000)
     never_fed = await History(redis, "never fed").extent()
-    assert never_fed == Extent(None, is_whole=True, kept_ms=None)
+    assert never_fed == Extent(None, is_whole=True)
     assert never_fed.reaches(None)
