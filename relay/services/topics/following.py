@@ -2,7 +2,8 @@
 
 Each shard's stream is read from its own position on. An entry is next for certain once every other stream either has a
 later one at hand or was read up to its end; so what was there before is in the order of the ids, and what is new comes
-as it is read. A tail that ends can begin again after exactly what it has taken, by the position on each shard:
+as it is read. A shard that is away holds up no other: its events come once it is back. A tail that ends can begin again
+after exactly what it has taken, by the position on each shard:
 
     1789377302417-0                                  with one shard: the last entry that was taken
     1789377302417-0,1789377302391-2.1,0-0.2          with several: that of each, with its number
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.core.errors import Invalid, Problem
 from relay.store.driver.client import ask_together
 from relay.store.driver.streams import id_before, order_of
+from relay.store.isolation import UNAVAILABLE
 from relay.store.sharding.places import entry_name, entry_of
 
 if TYPE_CHECKING:
@@ -57,6 +59,13 @@ class Source:
         """The entries after it that were read."""
         self.is_read_up = is_read_up
         """True if the last read found less than it asked for."""
+        self.is_away = False
+        """True if the last read got no answer."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if nothing more of it can be read now."""
+        return self.is_read_up or self.is_away
 
     @property
     def order(self) -> tuple[tuple[int, int], int]:
@@ -84,7 +93,7 @@ class Source:
 
 def take(sources: Sequence[Source]) -> Iterator[Taken]:
     """Take from the sources the entries that are next for certain."""
-    while all(source.rows or source.is_read_up for source in sources):
+    while all(source.rows or source.is_waiting for source in sources):
         filled = [source for source in sources if source.rows]
         if not filled:
             return
@@ -92,8 +101,22 @@ def take(sources: Sequence[Source]) -> Iterator[Taken]:
 
 
 async def read(sources: Sequence[Source]) -> int:
-    """Read the next entries of each source that has none left; return the number read."""
-    return sum(await asyncio.gather(*(source.read() for source in sources)))
+    """Read the next entries of each source that has none left; return the number read.
+
+    Raises:
+        RedisError, OSError: no shard answers, or one refuses.
+    """
+    results = await asyncio.gather(*(source.read() for source in sources), return_exceptions=True)
+    for source, result in zip(sources, results, strict=True):
+        source.is_away = isinstance(result, UNAVAILABLE)
+    for result in results:
+        if isinstance(result, BaseException) and (not isinstance(result, UNAVAILABLE) or _are_away(sources)):
+            raise result
+    return sum(result for result in results if isinstance(result, int))
+
+
+def _are_away(sources: Sequence[Source]) -> bool:
+    return all(source.is_away for source in sources)
 
 
 def position_of(sources: Sequence[Source]) -> str:

@@ -76,7 +76,14 @@ async def _followed(sources: Sequence[Source]) -> AsyncGenerator[Taken]:
 
 async def _read(source: Source) -> Any:
     """Return the reply with the next entries of a source, without any if none came for a while."""
-    return await retry_until_redis_answers(
+
+    def wait() -> None:
+        source.is_away = True
+
+    reply = await retry_until_redis_answers(
         "following a topic",
         lambda: source.redis.xread({source.stream: source.position}, PAGE, _BLOCK_MS),
+        on_error=wait,
     )
+    source.is_away = False
+    return reply

@@ -110,7 +110,7 @@ async def _follow(context: Context, tails: Tails, wanted: Tail, asked: Sequence[
             if any(source.rows for source in sources):
                 yield _next_part(sources, matches)
                 await asyncio.sleep(tails.pause_after(count))
-            if all(source.is_read_up for source in sources):
+            if all(source.is_waiting for source in sources):
                 await tails.arrivals.wait(wanted.topic, mark, _POLL)
                 mark = tails.arrivals.mark(wanted.topic)
 

@@ -258,3 +258,25 @@ async def test_tail_from_now_on_shows_nothing_of_before(whole: Context, shards: 
     await put(shards.all[3], "messages", "e", now_ms())
     assert (await task).id == "e"
     await events.aclose()
+
+
+async def test_tail_of_the_past_waits_for_no_shard_that_is_away(
+    whole: Context, shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, shard in enumerate(shards.all):
+        await put(shard, "messages", f"e{number}", now_ms() - 5000)
+    is_away, client = True, shards.all[1].client()
+    read: Any = client.xread
+
+    async def xread(*arguments: Any) -> Any:
+        if is_away:
+            raise ConnectionError("away")
+        return await read(*arguments)
+
+    monkeypatch.setattr(client, "xread", xread)
+    monkeypatch.setattr(shards.all[1], "client", lambda: client)
+    events: Any = tail(whole, OPERATOR, "messages", EventQuery(since_ms=now_ms() - 60_000))
+    async with asyncio.timeout(20), aclosing(events):
+        assert [(await anext(events)).id for _ in range(3)] == ["e0", "e2", "e3"]
+        is_away = False
+        assert (await anext(events)).id == "e1"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from relay.core.errors import Invalid
 from relay.services.topics.following import position_of, sources_after, sources_at_end, sources_since, take
@@ -119,6 +120,37 @@ async def test_position_of_fewer_shards_takes_all_of_the_new_ones(whole: Context
     assert [source.position for source in sources_after(whole.redis, TOPIC, position_of(since))] == [
         source.position for source in since
     ]
+
+
+async def test_shard_that_is_away_holds_up_no_other(
+    whole: Context, shards: Shards, tails: Tails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        await feed(shards, number, f"e{number}", T)
+
+    async def away(*_: object, **__: object) -> None:
+        raise RedisConnectionError("away")
+
+    parts: Any = await tail(whole, tails, CRM, Tail(TOPIC, since_ms=T))
+    found: list[str] = []
+
+    async def follow(count: int) -> list[str]:
+        async with asyncio.timeout(10):
+            while len(found) < count:
+                found.extend(record.id for record in (await anext(parts)).events)
+                tails.arrivals.wake(TOPIC)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards.all[1], "xrange", away)
+        assert await follow(3) == ["e0", "e2", "e3"]
+        await feed(shards, 3, "e4", T + 1)
+        assert await follow(4) == ["e0", "e2", "e3", "e4"]
+    assert await follow(5) == ["e0", "e2", "e3", "e4", "e1"]
+    for shard in shards.all:
+        monkeypatch.setattr(shard, "xrange", away)
+    with pytest.raises(RedisConnectionError):
+        await follow(6)
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "1-1.4", "1-1.0", "1-1.01", "1-1,1-2", "1-1,", "1-1.1.1", "1-1,2-2.9"])
