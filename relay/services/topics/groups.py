@@ -16,9 +16,9 @@ from relay.store import keys
 from relay.store.driver.streams import id_before, is_entry_id, order_of
 from relay.store.keys import GroupName
 from relay.store.sharding.places import entry_name, entry_of
-from relay.store.topics.history import BEGINNING, Extent, History, id_at, ms_of
+from relay.store.topics.history import BEGINNING, Extent, History, id_at, ms_of, whole_extent
 from relay.store.topics.pull import group_seek
-from relay.store.topics.pull.whole import groups_by_shard, whole_extent, whole_seek
+from relay.store.topics.pull.whole import groups_by_shard, whole_seek
 from relay.store.topics.pull.whole_letters import AllGroupLetters
 
 if TYPE_CHECKING:

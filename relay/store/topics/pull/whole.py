@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from relay.store.driver.streams import order_of
 from relay.store.sharding.places import entry_name
-from relay.store.topics.history import Extent
 from relay.store.topics.pull.group_seek import Member, PendingConsumer, Seek, groups_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from relay.store.driver.client import Redis
 
@@ -72,17 +71,3 @@ def earliest(entries: Mapping[int, str]) -> str:
     """Return the name of the earliest entry, of one of each shard."""
     shard = min(entries, key=lambda n: (order_of(entries[n]), n))
     return entry_name(entries[shard], shard)
-
-
-def whole_extent(parts: Sequence[Extent]) -> Extent:
-    """Return the extent of a topic's history, from those of its streams: it begins where all of them are kept."""
-    if len(parts) == 1:
-        return parts[0]
-    is_whole = all(part.is_whole for part in parts)
-    if is_whole:
-        return Extent(min(_known(parts), default=None), is_whole=True)
-    return Extent(max(_known(part for part in parts if not part.is_whole), default=None), is_whole=False)
-
-
-def _known(parts: Iterable[Extent]) -> list[int]:
-    return [part.oldest_ms for part in parts if part.oldest_ms is not None]
