@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,6 @@ from relay.store.driver.scripts import Script
 from relay.store.sharding.shards import Shards, open_shards
 from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replays, State
-from relay.store.topics.whole.replay_parts import Part, PartEnd, fields_of, parts_in, parts_of
 from relay.store.topics.whole.replays import WholeReplays
 from tests.support import eventually
 from tests.workers.conftest import rules_for
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 COUNTS = (4, 9, 0, 7)
 """The number of events on each shard."""
 IDS = [[f"e{shard}-{n:02}" for n in range(count)] for shard, count in enumerate(COUNTS)]
-ALL = sorted(event_id for ids in IDS for event_id in ids)
 
 
 class Killed(BaseException):
@@ -98,6 +97,10 @@ async def running_on(shards: Shards) -> list[int]:
     return [n for n, shard in enumerate(shards.all) if await shard.scard(shard.key.replays_running)]  # type: ignore[misc]
 
 
+async def ended_on_all(shards: Shards) -> bool:
+    return not await running_on(shards)
+
+
 async def test_replay_sends_the_history_of_all_shards_and_is_one(shards: Shards, rules: ConfigFile, sink: Sink) -> None:
     replay = await start(shards)
     assert (replay.events, replay.matching, replay.sent) == (20, 20, 0)
@@ -107,8 +110,8 @@ async def test_replay_sends_the_history_of_all_shards_and_is_one(shards: Shards,
             found = await eventually(lambda: ended(shards, replay.id))
             await eventually(lambda: len(sink.ids("/bot")) == 20)
     assert (found.state, found.seen, found.sent, found.missed, found.is_complete) == (State.DONE, 20, 20, 0, True)
-    assert sorted(sink.ids("/bot")) == ALL
-    assert await running_on(shards) == []
+    assert sorted(sink.ids("/bot")) == sorted(chain(*IDS))
+    assert await ended_on_all(shards)
     assert await WholeReplays(shards.home).all() == [found]
     [line] = [line for line in logs if line["event"] == "replay.ended"]
     assert (line["log_level"], line["replay"], line["sent"], line["state"]) == ("info", replay.id, 20, "done")
@@ -209,25 +212,20 @@ async def test_cancelled_replay_sends_nothing_more_on_any_shard(shards: Shards, 
         await eventually(lambda: _has_sent(shards, replay.id, 3))
         assert await whole.end(replay.id, State.CANCELLED, "by ann", now_ms())
         found = await state_of(shards, replay.id)
-        await eventually(lambda: _are_none(shards))
+        await eventually(lambda: ended_on_all(shards))
         assert (await state_of(shards, replay.id)).sent == found.sent < 20
     assert (found.state, found.reason, found.matching) == (State.CANCELLED, "by ann", 20)
     assert not await whole.end(replay.id, State.CANCELLED, "again", now_ms())
-
-
-async def _are_none(shards: Shards) -> bool:
-    return await running_on(shards) == []
 
 
 async def test_killed_cancel_ends_the_parts_of_other_shards(shards: Shards, rules: ConfigFile) -> None:
     replay = await start(shards)
     assert await Replays(shards.home).end(replay.id, State.CANCELLED, "by ann", now_ms())  # and dies
     async with replaying_on(shards, rules):
-        await eventually(lambda: _are_none(shards))
+        await eventually(lambda: ended_on_all(shards))
     assert await all_sent(shards) == [[], [], [], []]
     part = await Replays(shards.all[3]).get(replay.id)
-    assert part is not None
-    assert (part.state, part.reason) == (State.CANCELLED, "by ann")
+    assert part and (part.state, part.reason) == (State.CANCELLED, "by ann")  # noqa: PT018
 
 
 async def test_replay_fails_on_all_shards_when_its_subscription_is_removed(
@@ -239,7 +237,7 @@ async def test_replay_fails_on_all_shards_when_its_subscription_is_removed(
             rules_file.write_text(rules_for(sink).replace('name = "bot"', 'name = "successor"'))
             rules.reload()
             found = await eventually(lambda: ended(shards, replay.id))
-            await eventually(lambda: _are_none(shards))
+            await eventually(lambda: ended_on_all(shards))
     assert (found.state, found.reason) == (State.FAILED, 'subscription "bot" is not in relay.toml any more')
     assert [line["log_level"] for line in logs if line["event"] == "replay.ended"] == ["error"]
 
@@ -300,17 +298,3 @@ async def test_shard_that_is_away_delays_its_own_part(
     async with replaying_on(shards, rules):
         found = await eventually(lambda: ended(shards, replay.id))
     assert (found.state, found.sent) == (State.DONE, 20)
-
-
-async def test_parts_are_read_as_they_were_written(shards: Shards) -> None:
-    parts = parts_of(await surveyed(shards, EventFilter()))
-    assert [(part.shard, part.events) for part in parts] == [(1, 9), (3, 7)]
-    fields = {str(name).encode(): str(value).encode() for name, value in fields_of(parts).items()}
-    assert parts_in({b"topic": b"x", **fields}) == parts
-    first, second = parts
-    end = PartEnd("failed", 3, 2, "5-1", "of some words")
-    fields |= {first.started_field.encode(): b"1", first.ended_field.encode(): end.encode().encode()}
-    fields[second.ended_field.encode()] = PartEnd("done", 0, 0, "1-1", "").encode().encode()
-    started, other = parts_in(fields)
-    assert started == Part(1, first.span, first.events, first.matching, is_started=True, ended=end)
-    assert other.ended == PartEnd("done", 0, 0, "1-1", "")
