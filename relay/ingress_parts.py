@@ -83,16 +83,20 @@ def _acceptor(
     settings: Settings, redis: Redis, clock: Callable[[], float], timings: Timings
 ) -> Acceptor | ShardedAcceptor:
     """Return the acceptor; with several shards, that of all."""
-    shards = redis.shards
-    room = Room.beside(settings.relay_max_connections).share(len(shards))
-    acceptors = [
-        Acceptor(shard, settings.relay_dedupe_window, clock, settings.relay_replicas, timings, room) for shard in shards
-    ]
-    if len(acceptors) == 1:
-        return acceptors[0]
-    from relay.store.inbox.sharded_acceptor import ShardedAcceptor  # noqa: PLC0415  few relays need it
+    shards, window, replicas = redis.shards, settings.relay_dedupe_window, settings.relay_replicas
 
-    return ShardedAcceptor(acceptors, [MemoryGuard(shard, settings.relay_memory_high_water) for shard in shards[1:]])
+    def acceptors_for(number: int) -> list[Acceptor]:
+        room = Room.beside(settings.relay_max_connections).share(number)
+        return [Acceptor(shard, window, clock, replicas, timings, room, number) for shard in shards[:number]]
+
+    if len(shards) == 1:
+        return acceptors_for(1)[0]
+    from relay.store.inbox.sharded_acceptor import ShardedAcceptor  # noqa: PLC0415  few relays need it
+    from relay.store.sharding.growth.watch import PlacementWatch  # noqa: PLC0415  as above
+
+    guards = [MemoryGuard(shard, settings.relay_memory_high_water) for shard in shards[1:]]
+    watch = PlacementWatch(redis, window, clock, replicas)
+    return ShardedAcceptor(shards, acceptors_for, watch, clock, guards, timings)
 
 
 @asynccontextmanager

@@ -45,6 +45,12 @@ def webhook_of(
     return VerifiedWebhook(id=event_id, type=event_type, dialect=Dialect.V3, webhook_id=event_id, line=line, body=body)
 
 
+def webhook_in_chat(chat: str) -> VerifiedWebhook:
+    """Return a verified webhook about a chat."""
+    webhook = webhook_of()
+    return webhook._replace(body=body_of(event_id=webhook.id, chat_id=chat))
+
+
 def known(line: str | None = LINE, generation: int = 1, secret: SigningSecret = SECRET) -> LineSecret:
     """Return a secret as the keyring returns it."""
     return LineSecret(line, generation, secret)

@@ -133,7 +133,12 @@ Everything else (of lines: `store.lines`)
     relay:processes             hash      processes of the relay, with what they report of themselves every second; a
                                           process that is silent is forgotten (`fleet.processes`)
     relay:shards                string    the number of shards, RELAY_SHARDS of the first start; processes with another
-                                          number refuse to start (`sharding.number`)
+                                          number refuse to start (`sharding.number`), but for the target of a growth
+    relay:shards:growth         hash      the last growth of that number: `former`, `target`, and the time of each step
+                                          (`sharding.growth.state`)
+    relay:shards:opened         hash      ordered lanes that may deliver on the new shards; until the next growth
+    relay:placed                hash      on each shard of a relay that grew: by which number of `shards` events are
+                                          placed there, since when, and the ids at which `inbox` and topics ended then
     relay:drain_orders          hash      operators' orders to take no new work, by host; each has an end
     relay:idempotency:<token>:<key>  string  the encrypted answer to a request of the API, by the token and its
                                           Idempotency-Key; a day (two minutes while it is being done)

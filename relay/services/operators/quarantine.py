@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from relay.core.access.scopes import Scope
-from relay.core.errors import NotFound
+from relay.core.errors import Conflict, NotFound
 from relay.core.event import Dialect
 from relay.core.event_filter import EventFilter
+from relay.core.sharding.placement import ShardKey
 from relay.linq.payloads.decode import decode
 from relay.linq.payloads.shard_key import shard_key_in
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
+from relay.store.driver.replication import Replication
 from relay.store.driver.streams import SKEW_MS
 from relay.store.inbox.claims import claim_of
+from relay.store.inbox.former_claims import claimed_before
 from relay.store.inbox.quarantine import Quarantine, QuarantinedBody, Readable, body_of
+from relay.store.sharding.growth.fence import StalePlacement, WrongNumberOfShards
+from relay.store.sharding.growth.watch import Placement, current_placement
 from relay.store.sharding.shards import Shards
 from relay.store.sharding.streams import Bounds, merged_shards
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from relay.core.access.principal import Principal
     from relay.services.context import Context
@@ -97,31 +102,68 @@ async def retry(
 ) -> Retried:
     """Parse quarantined webhooks again; those that can be parsed now are accepted as events."""
     principal.require_operator(Scope.ADMIN)
-    shards = Shards.from_home(context.redis)
-    found = [(shard, _parse(body, shards)) async for shard, body in _every(context, which)]
+    placement = await _placement(context)
+    found = [
+        (shard, _parse(body, context.redis.shards, placement, context.now_ms))
+        async for shard, body in _every(context, which)
+    ]
     readable = [(shard, event) for shard, event in found if event is not None]
     accepted, repeats = len(readable), 0
     if readable and not dry_run:
         await context.record(principal, "quarantine retry", "quarantine", len(readable), why)
-        accepted, repeats = await _retry(context, readable)
+        try:
+            accepted, repeats = await _retry(context, readable, placement)
+        except StalePlacement:
+            raise Conflict("the number of shards has just changed; retry what is left") from None
     return Retried(accepted, repeats, len(found) - len(readable))
 
 
-async def _retry(context: Context, readable: Iterable[tuple[Redis, _Event]]) -> tuple[int, int]:
+async def _placement(context: Context) -> Placement:
+    """Return how events are placed.
+
+    Raises:
+        Conflict: this process has another number of shards than the relay.
+    """
+    if not context.redis.others:
+        return Placement(1)
+    window_ms = round(context.settings.relay_dedupe_window * 1000)
+    replication = Replication.to_replicas(context.settings.relay_replicas)
+    try:
+        return await current_placement(context.redis, window_ms, context.now_ms, replication)
+    except WrongNumberOfShards as error:
+        raise Conflict(str(error)) from None
+
+
+async def _retry(context: Context, readable: Iterable[tuple[Redis, _Event]], placement: Placement) -> tuple[int, int]:
     """Accept events, each on its shard; return the numbers of accepted ones and of duplicates."""
     by_shard: dict[Redis, list[Readable]] = {}
+    known_before = 0
     for shard, event in readable:
+        if event.former is not None and await _is_known(context, shard, event.former, event.body):
+            known_before += 1
+            continue
         entry: str | None = event.body.entry
         if shard is not event.shard:
             entry = await Quarantine(shard).move(event.body.entry, event.shard)
         if entry is not None:
             by_shard.setdefault(event.shard, []).append(event.body._replace(entry=entry))
     window_ms = round(context.settings.relay_dedupe_window * 1000)
-    accepted = repeats = 0
+    accepted, repeats = 0, known_before
     for shard, bodies in by_shard.items():
-        new, known = await Quarantine(shard).retry(bodies, window_ms, context.now_ms)
+        new, known = await Quarantine(shard).retry(bodies, window_ms, context.now_ms, placement.shards)
         accepted, repeats = accepted + new, repeats + known
     return accepted, repeats
+
+
+async def _is_known(context: Context, shard: Redis, former: Redis, body: Readable) -> bool:
+    """Return True if the former shard of an event, which has moved since, has accepted it; the body is settled then."""
+    quarantine = Quarantine(shard)
+    if await quarantine.had_event(body.entry):  # it is in no topic, though its id is claimed
+        return False
+    [is_known] = await claimed_before(former, [(body.event_id, body.claim)], context.now_ms)
+    if is_known:
+        await quarantine.settle_repeat(body.entry)
+    return is_known
 
 
 async def drop(context: Context, principal: Principal, which: EventFilter, why: str, *, dry_run: bool = False) -> int:
@@ -152,16 +194,21 @@ class _Event(NamedTuple):
 
     body: Readable
     shard: Redis
+    former: Redis | None
+    """The shard that may know it, if that is another."""
 
 
-def _parse(body: QuarantinedBody, shards: Shards) -> _Event | None:
+def _parse(body: QuarantinedBody, shards: Sequence[Redis], placement: Placement, now_ms: int) -> _Event | None:
     """Return the event of a quarantined body; None if it still cannot be parsed."""
     try:
         api, _, account = body.dialect.partition("/")
         dialect = Dialect(api)
         event = decode(dialect, body.body, body.line).event
-        shard = shards.of(shard_key_in(dialect, body.body)) if len(shards.all) > 1 else shards.home
+        key = shard_key_in(dialect, body.body) if len(shards) > 1 else ShardKey(event.id)
+        shard = placement.shard(key)
+        former = placement.former_shard(key, shard, now_ms)
     except Exception:  # noqa: BLE001  a body that broke the router can break this too; it stays in quarantine
         return None
     claim = claim_of(dialect, body.line, body.body, account or None)
-    return _Event(Readable(body.entry, event.id, event.type, claim), shard)
+    readable = Readable(body.entry, event.id, event.type, claim)
+    return _Event(readable, shards[shard], None if former is None else shards[former])

@@ -29,6 +29,7 @@ from relay.store.driver.replication import NotReplicated, Replication
 from relay.store.driver.scripts import Script
 from relay.store.inbox.claims import claim_of
 from relay.store.inbox.waiting_room import Room, WaitingRoom
+from relay.store.sharding.growth.fence import StalePlacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ class _NoAnswer(StoreUnavailable):
 class Acceptor:
     """An append of verified webhooks to the inbox. Enter it as a context."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  the parts of an ingress
         self,
         redis: Redis,
         dedupe_window: float,
@@ -70,11 +71,16 @@ class Acceptor:
         replicas: int = 0,
         timings: Timings = DEFAULTS,
         room: Room | None = None,
+        placed_by: int = 1,
     ) -> None:
-        """`dedupe_window` in seconds; `clock` returns Unix seconds; `replicas` must confirm an event as well."""
+        """`dedupe_window` in seconds; `clock` returns Unix seconds; `replicas` must confirm an event as well.
+
+        `placed_by` is the number of shards by which its events are placed (`sharding.growth.state`).
+        """
         self._connection = OrderedConnection(redis)
         self._key = redis.key
-        self._keys = (redis.key.inbox, redis.key.counts, redis.key.queue)
+        self._keys = (redis.key.inbox, redis.key.counts, redis.key.queue, redis.key.placed)
+        self._placed_by = placed_by
         self._replication = Replication.to_replicas(replicas)
         self._window_ms = round(dedupe_window * 1000)
         self._clock = clock
@@ -109,6 +115,7 @@ class Acceptor:
 
         Raises:
             StoreUnavailable: Redis did not confirm in time; the event may be stored, so a retry is deduplicated.
+            StalePlacement: it is not stored, since events are placed by another number of shards here.
         """
         began, size, room = self._loop.time(), len(webhook.body), self._room
         room.enter(size)
@@ -157,6 +164,7 @@ class Acceptor:
             wakeup.job_id,
             wakeup.payload,
             wakeups.LIFETIME_MS,
+            self._placed_by,
         ]
         for webhook in webhooks:
             arguments += (
@@ -176,6 +184,8 @@ class Acceptor:
             raise _NoAnswer(f"Redis did not accept the event: {describe(error)}") from error
         except REDIS_ERRORS as error:
             raise StoreUnavailable(f"Redis did not accept the event: {describe(error)}") from error
+        if not isinstance(results, list):
+            raise StalePlacement(results)
         if _CONFLICT in results:
             self._log_conflicts(webhooks, results)
         return [result != 0 for result in results]

@@ -3,6 +3,22 @@
 -- Redis sets the key and returns its former value in one command. A key of another type cannot be a claim: it is
 -- replaced, since a script that fails halfway would leave the rest of its batch undone.
 local OWNER, WIDTH = 4, 12
+
+-- Returns true if `claim` is among those that are stored: of the same owner, or of the same content.
+local function has_claim(seen, claim)
+    if seen == claim then
+        return true
+    end
+    for at = 1, #seen, WIDTH do
+        local known = string.sub(seen, at, at + WIDTH - 1)
+        if string.sub(known, 1, OWNER) == string.sub(claim, 1, OWNER)
+            or string.sub(known, OWNER + 1) == string.sub(claim, OWNER + 1) then
+            return true
+        end
+    end
+    return false
+end
+
 local function claim_id(key, claim, window)
     local seen = redis.pcall('SET', key, claim, 'NX', 'GET', 'PX', window)
     if not seen then
@@ -12,15 +28,8 @@ local function claim_id(key, claim, window)
         redis.call('SET', key, claim, 'PX', window)
         return 1
     end
-    if seen == claim then
+    if has_claim(seen, claim) then
         return 0, seen
-    end
-    for at = 1, #seen, WIDTH do
-        local known = string.sub(seen, at, at + WIDTH - 1)
-        if string.sub(known, 1, OWNER) == string.sub(claim, 1, OWNER)
-            or string.sub(known, OWNER + 1) == string.sub(claim, OWNER + 1) then
-            return 0, seen
-        end
     end
     redis.call('SET', key, seen .. claim, 'PX', window)
     return 2

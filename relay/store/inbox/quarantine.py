@@ -21,6 +21,7 @@ from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, ask, descri
 from relay.store.driver.replication import Replication
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import is_entry_id, pages
+from relay.store.sharding.growth.fence import StalePlacement
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -96,22 +97,40 @@ class Quarantine:
             [await _drop(self._redis, redis_keys, ["quarantine_dropped", *page]) for page in pages(entries, _PAGE)]
         )
 
-    async def retry(self, bodies: Sequence[Readable], window_ms: int, now_ms: int) -> tuple[int, int]:
+    async def retry(
+        self, bodies: Sequence[Readable], window_ms: int, now_ms: int, placed_by: int = 1
+    ) -> tuple[int, int]:
         """Move bodies to the inbox; return the numbers of accepted events and of duplicates.
 
-        `window_ms` is the dedupe's.
+        `window_ms` is the dedupe's, `placed_by` the number of shards by which they were placed.
+
+        Raises:
+            StalePlacement: events are placed by another number by now; those that are left can be placed again.
         """
         wakeup = wakeups.route(self._key)
-        redis_keys = [self._key.quarantine, self._key.inbox, self._key.counts, self._key.queue]
+        redis_keys = [self._key.quarantine, self._key.inbox, self._key.counts, self._key.queue, self._key.placed]
         accepted = duplicates = 0
         for page in pages(bodies, _PAGE):
             arguments: list[bytes | str | int] = [
                 *(self._key.seen_prefix, window_ms, now_ms, wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS),
+                placed_by,
                 *(part for body in page for part in body),
             ]
-            new, known = await _retry(self._redis, redis_keys, arguments)
+            reply = await _retry(self._redis, redis_keys, arguments)
+            if not isinstance(reply, list):
+                raise StalePlacement(reply)
+            new, known = reply
             accepted, duplicates = accepted + new, duplicates + known
         return accepted, duplicates
+
+    async def had_event(self, entry: str) -> bool:
+        """Return True if a body was accepted as an event before it was quarantined."""
+        rows = await self._redis.xrange(self._key.quarantine, entry, entry)
+        return bool(rows) and b"webhook_id" in rows[0][1]
+
+    async def settle_repeat(self, entry: str) -> None:
+        """Delete a body whose event was accepted on another shard, as one that was retried."""
+        await _drop(self._redis, [self._key.quarantine, self._key.counts], ["quarantine_retried", entry])
 
     async def move(self, entry: str, shard: Redis) -> str | None:
         """Move a body to the quarantine of another shard; return its id there, None if it is gone.

@@ -7,41 +7,72 @@ one that is nearly full; the first one, with the keyring and the state of the re
 
 With more than one, the key is read besides the head, and batches are smaller: on one plain server an event takes 46 to
 70 us of CPU with two shards or four, and 22 us with one.
+
+When the relay grows (`sharding.growth.state`), acceptors for the new number take over. What still waits in the former
+ones is refused by the shards, and is placed again by its caller within the usual wait. For the dedupe window an event
+that moves is looked up on its former shard first.
 """
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import asyncio
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
-from relay.core.sharding.placement import shard_of
+from relay.core.errors import StoreUnavailable
 from relay.linq.payloads.shard_key import shard_key_in
+from relay.process.timings import DEFAULTS
+from relay.store.inbox.former_claims import FormerClaims
+from relay.store.inbox.waiting_room import Room, WaitingRoom
+from relay.store.sharding.growth.fence import StalePlacement, WrongNumberOfShards
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from relay.core.event import VerifiedWebhook
+    from relay.core.sharding.placement import ShardKey
+    from relay.process.timings import Timings
+    from relay.store.driver.client import Redis
     from relay.store.inbox.acceptor import Acceptor
     from relay.store.inbox.memory_guard import MemoryGuard
+    from relay.store.sharding.growth.watch import Placement, PlacementWatch
+
+_PAUSE = 0.05  # seconds from one look at the placement to the next
 
 
 class ShardedAcceptor:
     """An append of verified webhooks, each to the inbox of its shard. Enter it as a context."""
 
-    def __init__(self, acceptors: Sequence[Acceptor], guards: Sequence[MemoryGuard] = ()) -> None:
-        """`acceptors` are those of the shards, by number, each with its share of the waiting room (`Room.share`).
+    def __init__(
+        self,
+        shards: Sequence[Redis],
+        acceptors_for: Callable[[int], Sequence[Acceptor]],
+        watch: PlacementWatch,
+        clock: Callable[[], float],
+        guards: Sequence[MemoryGuard] = (),
+        timings: Timings = DEFAULTS,
+    ) -> None:
+        """`acceptors_for` returns those of a number of shards, each with its share of the waiting room (`Room.share`).
 
-        `guards` watch the memory of the shards beside the first one.
+        `guards` watch the memory of the shards beside the first one; `clock` returns Unix seconds.
         """
-        self._acceptors = acceptors
+        self._acceptors_for = acceptors_for
+        self._acceptors: dict[int, Sequence[Acceptor]] = {}
+        self._former = [FormerClaims(shard, clock, timings) for shard in shards]
+        self._watch = watch
+        self._clock = clock
         self._guards = guards
+        self._wait = timings.accept_wait
+        self._room = WaitingRoom(self._ask, Room())  # of those that wait for the placement
+        self._loop = asyncio.get_running_loop()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        for acceptor in self._acceptors:
-            await self._stack.enter_async_context(acceptor)
         for guard in self._guards:
             await self._stack.enter_async_context(guard)
+        for former in self._former:
+            await self._stack.enter_async_context(former)
+        await self._stack.enter_async_context(self._watch)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -49,8 +80,11 @@ class ShardedAcceptor:
 
     @property
     def redis_answers(self) -> bool:
-        """False while any shard does not answer."""
-        return all(acceptor.redis_answers for acceptor in self._acceptors)
+        """False while any shard does not answer, or it is not known by how many events are placed."""
+        placement = self._watch.placement
+        if placement is None:
+            return False
+        return all(acceptor.redis_answers for acceptor in self._acceptors.get(placement.shards, ()))
 
     async def accept(self, webhook: VerifiedWebhook) -> bool:
         """Store an event in its shard; return True if it is new and now durable, False if it was accepted before.
@@ -58,11 +92,62 @@ class ShardedAcceptor:
         Raises:
             StoreUnavailable: as for `Acceptor.accept`, or the shard is nearly full.
         """
-        acceptors = self._acceptors
-        if len(acceptors) == 1:
-            return await acceptors[0].accept(webhook)
+        deadline = self._loop.time() + self._wait
         key = shard_key_in(webhook.dialect, webhook.body)  # its head was read when it was verified: it is an envelope
-        shard = shard_of(key, len(acceptors))
+        placement, seen = self._watch.placement, 0
+        if placement is not None:
+            try:
+                return await self._accept(webhook, key, placement)
+            except StalePlacement as error:
+                seen = error.shards
+        size = len(webhook.body)
+        self._room.enter(size)
+        try:
+            return await self._place_again(webhook, key, seen, deadline)
+        finally:
+            self._room.leave(size)
+
+    async def _accept(self, webhook: VerifiedWebhook, key: ShardKey, placement: Placement) -> bool:
+        shard = placement.shard(key)
+        if placement.former_until_ms:
+            former = placement.former_shard(key, shard, self._clock() * 1000)
+            if former is not None and await self._former[former].have(webhook):
+                return False
         if 0 < shard <= len(self._guards):
             self._guards[shard - 1].check()
+        acceptors = self._acceptors.get(placement.shards) or await self._open(placement.shards)
         return await acceptors[shard].accept(webhook)
+
+    async def _open(self, number: int) -> Sequence[Acceptor]:
+        """Open the acceptors for a number of shards; those for another stay until what waits in them was answered."""
+        acceptors = self._acceptors[number] = self._acceptors_for(number)  # before the first await: others find them
+        for acceptor in acceptors:
+            await self._stack.enter_async_context(acceptor)
+        return acceptors
+
+    async def _ask(self) -> None:
+        await self._watch.look()
+
+    async def _place_again(self, webhook: VerifiedWebhook, key: ShardKey, seen: int, deadline: float) -> bool:
+        """Store an event as soon as it is known by how many shards events are placed.
+
+        Raises:
+            StoreUnavailable: it is not by `deadline`.
+        """
+        reason: StoreUnavailable | None = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                while True:
+                    try:
+                        placement = await self._watch.look(seen)
+                    except WrongNumberOfShards:
+                        raise
+                    except StoreUnavailable as error:
+                        reason = error
+                    else:
+                        try:
+                            return await self._accept(webhook, key, placement)
+                        except StalePlacement as error:
+                            reason, seen = error, error.shards
+                    await asyncio.sleep(_PAUSE)
+        raise StoreUnavailable(str(reason or "Redis does not tell the number of shards")) from None

@@ -5,6 +5,8 @@ refuses to start; and so does a command that reads or writes events (`require_kn
 
 A process that starts while Redis is away checks the number as soon as Redis answers (`NumberOfShards`). Until then an
 ingress accepts nothing.
+
+While the relay grows (`growth.state`), processes with the number that it is to have may start before it has it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from relay.core.errors import Problem, SettingsError
 from relay.process.tasks import in_background
 from relay.store.driver.client import REDIS_ERRORS, ask, retry_until_redis_answers
 from relay.store.driver.scripts import Script
+from relay.store.sharding.growth.state import is_noted_target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -98,6 +101,6 @@ async def require_known_number(home: Redis) -> None:
 
 async def _require(home: Redis, stored: str) -> None:
     given = len(home.shards)
-    if stored != str(given):
+    if stored != str(given) and not await is_noted_target(home, given):
         why = f"it is {given}, but the relay has {stored}: set {stored}; to change the number, see relay shards"
         raise SettingsError("The number of shards is wrong:", (Problem("RELAY_SHARDS", why),))

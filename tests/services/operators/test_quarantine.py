@@ -16,6 +16,7 @@ from relay.services.operators.quarantine import Retried
 from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.inbox.audit import InboxAudit
 from relay.store.inbox.quarantine import Quarantine
+from relay.store.sharding.number import require_number_of_shards
 from relay.store.sharding.shards import Shards, open_shards
 from tests.building import LINE, body_of, webhook_of
 from tests.services.conftest import OPERATOR
@@ -33,6 +34,7 @@ CHATS = [f"dialog-{number}" for number in range(12)]
 @pytest.fixture(params=[1, 4])
 async def shards(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[Shards]:
     async with open_shards(redis_url, WORKER_TIMEOUT, count=request.param) as shards:
+        await require_number_of_shards(shards.home)
         yield shards
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -15,9 +14,8 @@ from structlog.testing import capture_logs
 
 from relay.store import wakeups
 from relay.store.driver.client import WORKER_TIMEOUT
-from relay.store.inbox.acceptor import Acceptor
-from relay.store.inbox.sharded_acceptor import ShardedAcceptor
 from relay.store.sharding.shards import Shards, open_shards
+from tests.accepting import accepting
 from tests.building import OTHER_LINE, body_of, webhook_of
 from tests.support import eventually
 from tests.workers.conftest import TIMINGS, emptied, rules_for
@@ -52,7 +50,7 @@ def sharded(settings: Settings, shards: Shards) -> Settings:
 async def accept_all(shards: Shards, count: int = COUNT) -> dict[str, list[VerifiedWebhook]]:
     """Accept events of every chat, each over the URLs of two lines; return them by chat, in order."""
     by_chat: dict[str, list[VerifiedWebhook]] = defaultdict(list)
-    async with ShardedAcceptor([Acceptor(shard, 60.0, time.time) for shard in shards.all]) as acceptor:
+    async with accepting(shards.all) as acceptor:
         for _ in range(count):
             for chat in CHATS:
                 webhook = webhook_of()
