@@ -60,6 +60,8 @@ class LaneWorkers:
         self._lane_worker = LaneWorker if session.course is None else SharingLaneWorker
         self._isolation = Isolation(session.redis)
         self._suspensions = Suspensions(session.home)
+        self._gate = None if session.course is None else session.course.gate
+        self._closed: frozenset[str] = frozenset()
         self._loaded: Loaded | None = None
         self._is_unseen = True  # which lanes have work
         self._configured: dict[str, tuple[Subscription, Endpoint]] = {}
@@ -74,6 +76,7 @@ class LaneWorkers:
             return
         self._loaded = loaded
         self._is_unseen = True
+        self._closed = self._closed_lanes(loaded)
         compared = loaded.config.compared
         self._configured = {
             subscription.name: (
@@ -82,8 +85,8 @@ class LaneWorkers:
                 if subscription.name in compared
                 else loaded.endpoints[subscription.name],
             )
-            for subscription in loaded.config.subscriptions
-            if wakeups.partition_of(subscription.name) == self._partition
+            for subscription in self._of_partition(loaded)
+            if subscription.name not in self._closed
         }
         self._wanted &= self._configured.keys()
         # A shadow is marked when its worker starts: its original must not wait for it after it is removed.
@@ -94,6 +97,25 @@ class LaneWorkers:
             worker.end()
             if name in self._wanted:
                 self._start(name, after=task)
+
+    async def follow_gate(self) -> None:
+        """Let ordered lanes of a new shard start once what their chats have on the former shards is settled."""
+        if self._gate is None:
+            return
+        looking = partial(self._gate.look, self._of_partition(self._rules.current))
+        await retry_until_redis_answers("looking at the order of chats", looking, self.resync)
+        if self._closed_lanes(self._rules.current) != self._closed:
+            self._loaded = None  # so that the rules are followed again
+
+    def _of_partition(self, loaded: Loaded) -> list[Subscription]:
+        subscriptions = loaded.config.subscriptions
+        return [each for each in subscriptions if wakeups.partition_of(each.name) == self._partition]
+
+    def _closed_lanes(self, loaded: Loaded) -> frozenset[str]:
+        if self._gate is None:
+            return frozenset()
+        gate, shard = self._gate, self._session.shard
+        return frozenset(each.name for each in self._of_partition(loaded) if not gate.is_open(shard, each))
 
     async def start_wanted(self) -> None:
         """Start a worker for each lane that needs one and has none, or one that was ended or failed."""

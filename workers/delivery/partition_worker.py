@@ -90,7 +90,10 @@ class PartitionWorker:
         if not self.others:
             await self._drain_shard(Shard(self.redis, self.receivers), partition, lease, stop, course)
             return
-        others = [asyncio.create_task(self._drain_other(other, partition, stop, course)) for other in self.others]
+        others = [
+            asyncio.create_task(self._drain_other(number, other, partition, stop, course))
+            for number, other in enumerate(self.others, start=1)
+        ]
         try:
             await self._drain_shard(Shard(self.redis, self.receivers), partition, lease, stop, course)
         finally:
@@ -98,13 +101,15 @@ class PartitionWorker:
             await asyncio.wait(others, timeout=self.timings.grace)
             await asyncio.gather(*map(end_task, others))
 
-    async def _drain_other(self, shard: Shard, partition: int, stop: asyncio.Event, course: Course) -> None:
+    async def _drain_other(
+        self, number: int, shard: Shard, partition: int, stop: asyncio.Event, course: Course
+    ) -> None:
         """Deliver for the lanes of one more shard until the course is over."""
         job_id = wakeups.deliver(shard.redis.key, partition).job_id
         while not (stop.is_set() or course.is_over or course.lease.lost.is_set()):
             try:
                 async with acquire_lease(shard.redis, job_id, self.replicas, self.timings, is_job=False) as lease:
-                    await self._drain_shard(shard, partition, lease, stop, course)
+                    await self._drain_shard(shard, partition, lease, stop, course, number)
                     course.is_over = True  # also if that lease is lost: another worker has the partition
             except LeaseTaken:  # of a worker that was killed
                 await wait_for_event(stop, self.timings.lease_retry)
@@ -113,7 +118,7 @@ class PartitionWorker:
                 course.is_over = True
 
     async def _drain_shard(
-        self, shard: Shard, partition: int, lease: Lease, stop: asyncio.Event, course: Course
+        self, shard: Shard, partition: int, lease: Lease, stop: asyncio.Event, course: Course, number: int = 0
     ) -> None:
         redis, wakeup = shard.redis, wakeups.deliver(shard.redis.key, partition)
         async with (
@@ -134,6 +139,7 @@ class PartitionWorker:
                 self.metrics,
                 shard.receivers,
                 course if self.others else None,
+                number,
             )
             lanes = LaneWorkers(session, partition, self.rules)
             self.draining.append(lanes)
@@ -162,6 +168,7 @@ class PartitionWorker:
     async def _supervise(self, lanes: LaneWorkers, session: Session, course: Course) -> None:
         loop, suspensions = asyncio.get_running_loop(), Suspensions(self.redis)
         while not (session.is_over or course.is_over):
+            await lanes.follow_gate()
             lanes.follow_rules()
             as_of = loop.time()
             paused = await retry_until_redis_answers("reading pauses", suspensions.pauses, lanes.resync)

@@ -44,6 +44,8 @@ class Session:
     """The lanes to which the router of this process hands events over."""
     course: Course | None = None
     """The course that it shares with the sessions of other shards; None if there is one shard."""
+    shard: int = 0
+    """The number of the shard."""
 
     @property
     def home(self) -> Redis:

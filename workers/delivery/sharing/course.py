@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from workers.delivery.sharing.flow_control import SharedFlowControl
+from workers.delivery.sharing.order_gate import OrderGate
 from workers.delivery.sharing.turns import Turns
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Course:
         self.lanes: list[Lanes] = []
         """The lane workers of each shard that is drained."""
         self.is_over = False
+        self.gate = OrderGate(home)
         self._timings = timings
         self._loop = asyncio.get_running_loop()
         self._began = self._busy_at = self._loop.time()
