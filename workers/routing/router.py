@@ -123,7 +123,7 @@ class Router:
         self._redis, self._home = redis, home or redis
         self._inbox = Inbox(redis, lifetime_ms(gap_window))
         self._indexed = INDEXED if gap_window else frozenset[str]()
-        self._chats = ChatLines(redis, clock)
+        self._chats = ChatLines(redis, clock, home=self._home)
         self._accounts = LineAccounts(self._home)
         self._account_events = AccountEvents(self._home)
         self._receivers: Receivers = {} if receivers is None else receivers

@@ -14,6 +14,9 @@ Both are retried until Redis is back, as the commit is; no event is routed meanw
 The cache has stored pairs, so a busy chat costs one write an hour. It is correct as long as no other router writes:
 there is one router at a time, and a router that starts clears its cache if another was the last writer.
 
+While the relay grows (`sharding.growth.state`), the router of a new shard looks up a chat that it does not know on its
+former shard too: the copy of its line may come later, and the former shard may still learn it.
+
 A chat takes about 200 bytes of Redis if its id is a UUID, and 140 if it is one of v2's numbers (Valkey 9, a million of
 each), so a full index takes 200 MB.
 """
@@ -27,10 +30,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from relay.core.event import source_name
+from relay.core.sharding.placement import ShardKey, shard_of
 from relay.store import wakeups
 from relay.store.driver.client import ask, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
+from relay.store.sharding.growth.copies import chat_in
+from relay.store.sharding.growth.state import read_growth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,9 +88,12 @@ _DEFAULT_BOUNDS = Bounds()
 class ChatLines:
     """The map from chats to lines, as the router uses it."""
 
-    def __init__(self, redis: Redis, clock: Callable[[], float], bounds: Bounds = _DEFAULT_BOUNDS) -> None:
-        """`clock` returns Unix seconds."""
-        self._redis = redis
+    def __init__(
+        self, redis: Redis, clock: Callable[[], float], bounds: Bounds = _DEFAULT_BOUNDS, home: Redis | None = None
+    ) -> None:
+        """`clock` returns Unix seconds; `home` is the first shard, if this is another."""
+        self._redis, self._home = redis, home or redis
+        self._former: tuple[Redis, ...] = ()  # the shards that may know its chats too
         self._keys = (
             redis.key.lease(wakeups.route(redis.key).job_id),
             *(redis.key.chats, redis.key.chats_proved, redis.key.chats_last_writer),
@@ -105,6 +114,10 @@ class ChatLines:
         if last_writer != self._last_writer:
             self._cache.clear()
             self._unstored.clear()
+        if self._redis is not self._home:
+            growth = await retry_until_redis_answers("reading the growth", lambda: read_growth(self._home))
+            former = self._home.shards[: growth.former] if growth is not None and growth.done_ms is None else ()
+            self._former = () if self._redis in former else former
 
     def resync(self) -> None:
         """Store each chat again at its next proof: Redis may have lost the cached pairs."""
@@ -133,17 +146,30 @@ class ChatLines:
         unknown = [key for key in chats if key not in self._cache]
         if not unknown:
             return
-        lines, proofs = await retry_until_redis_answers("looking up chats", lambda: self._read(unknown), self.resync)
-        for key, line, proved in zip(unknown, lines, proofs, strict=True):
+        await self._cache_from(self._redis, unknown)
+        if not self._former:
+            return
+        by_shard: dict[int, list[str]] = {}
+        for key in unknown:
+            if key not in self._cache:
+                by_shard.setdefault(shard_of(ShardKey("", chat_in(key)), len(self._former)), []).append(key)
+        for shard, of_shard in by_shard.items():
+            await self._cache_from(self._former[shard], of_shard)
+
+    async def _cache_from(self, shard: Redis, chats: list[str]) -> None:
+        """Cache those of the chats that a shard knows."""
+
+        async def read() -> tuple[list[bytes | None], list[float | None]]:
+            async with shard.pipeline(transaction=False) as pipe:  # Redis 7.0 has no transactions at `maxmemory`
+                pipe.hmget(shard.key.chats, chats)
+                pipe.zmscore(shard.key.chats_proved, chats)
+                lines, proofs = await pipe.execute()
+            return lines, proofs
+
+        lines, proofs = await retry_until_redis_answers("looking up chats", read, self.resync)
+        for key, line, proved in zip(chats, lines, proofs, strict=True):
             if line is not None and proved is not None:
                 self._cache[key] = _CachedLine(line.decode(), proved)
-
-    async def _read(self, redis_keys: list[str]) -> tuple[list[bytes | None], list[float | None]]:
-        async with self._redis.pipeline(transaction=False) as pipe:  # Redis 7.0 has no transactions at `maxmemory`
-            pipe.hmget(self._redis.key.chats, redis_keys)
-            pipe.zmscore(self._redis.key.chats_proved, redis_keys)
-            lines, proofs = await pipe.execute()
-        return lines, proofs
 
     def _line_of(self, sighting: Sighting, now: int) -> str | None:
         key, line = _key(sighting), sighting.line
