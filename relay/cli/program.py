@@ -77,6 +77,7 @@ TABLE: dict[str, Entry] = {
     ),
     "dead": Entry("dead", REPAIR, "List, show, replay and drop dead letters.", is_group=True),
     "drain": Entry("drain", REPAIR, "Take no new work and wait until nothing is in flight; take work again."),
+    "shards": Entry("shards", REPAIR, "Show the number of shards; grow to more while the relay runs.", is_group=True),
     "quarantine": Entry(
         "quarantine", REPAIR, "List, show, retry and drop webhooks that could not be parsed.", is_group=True
     ),

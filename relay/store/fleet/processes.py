@@ -60,6 +60,8 @@ class ProcessReport:
     phase: str
     work: tuple[str, ...]
     """The work in hand, in words."""
+    shards: int = 1
+    """RELAY_SHARDS of the process; releases that do not report it know one."""
 
     @property
     def name(self) -> str:
@@ -140,6 +142,7 @@ class Reporter:
             at_ms=now_ms,
             phase=self._lifecycle.phase.value,
             work=tuple(self._work()),
+            shards=len(self._redis.shards),
         )
         looks = "1" if self._reports % _LOOK_EVERY == 0 else "0"
         self._reports += 1

@@ -1,0 +1,269 @@
+"""More shards while the relay runs: the plan, the note of the target, and the change itself; for operators.
+
+The protocol is `sharding.growth.state`. `apply` does the steps one after the other, and waits between them for what
+others do: operators restart processes, workers route and deliver. Each step does nothing if it is done already, so an
+`apply` that was killed is run again; until then the relay works in the phase it is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay.config.variable_forms import shards as check_number
+from relay.core.access.scopes import Scope
+from relay.core.errors import Conflict, Invalid, Problem
+from relay.store.driver.client import ask
+from relay.store.driver.replication import Replication
+from relay.store.fleet.processes import processes
+from relay.store.ledger.ledger import Ledger
+from relay.store.sharding.growth.copies import copy_backfilled, copy_chats, create_pull_groups
+from relay.store.sharding.growth.fence import prepare_fences
+from relay.store.sharding.growth.order_gate import OrderedLane, open_lanes, passed_fence
+from relay.store.sharding.growth.state import (
+    Growth,
+    cancel,
+    decide,
+    note_growth,
+    note_time,
+    opened_lanes,
+    read_growth,
+    read_placement,
+)
+from relay.store.sharding.growth.watch import current_placement
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from relay.core.access.principal import Principal
+    from relay.services.context import Context
+
+    Tell = Callable[[str], None]
+
+LONG_BACKLOG = 1000
+"""Deliveries of an ordered subscription that wait: with more, its chats that move would wait long on the new shards."""
+
+_POLL = 0.5  # seconds
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Deliveries of an ordered subscription that are not settled."""
+
+    subscription: str
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The extent of a growth."""
+
+    shards: int
+    target: int
+    share: float
+    """The share of all chats that moves to a new shard."""
+    chats: int
+    """Entries of the chat -> line index; about that share of them is copied."""
+    backfilled: int
+    """Marks of backfilled messages, which are copied to each new shard."""
+    backlogs: tuple[Backlog, ...]
+    """Of subscriptions with ordered = "chat"."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The number of shards, and the last growth."""
+
+    shards: int
+    growth: Growth | None
+    dedupes_until_ms: int | None
+    """Until when repeats are also looked up on the former shards; Unix milliseconds."""
+    closed: tuple[str, ...]
+    """Ordered subscriptions that deliver nothing on the new shards yet."""
+    others: tuple[str, ...]
+    """Processes with a number of shards that is not that of the growth, or without one not that of the relay."""
+
+
+async def state(context: Context, principal: Principal) -> State:
+    """Return the number of shards and the state of the last growth."""
+    principal.require_operator()
+    number, growth = await read_placement(context.redis)
+    number = number or 1
+    is_growing = growth is not None and growth.done_ms is None
+    target = growth.target if growth is not None and is_growing else number
+    opened = await opened_lanes(context.redis)
+    closed = [lane.name for lane in await _ordered(context) if lane.name not in opened] if is_growing else []
+    until_ms = None if growth is None else growth.dedupes_until_ms(_window_ms(context))
+    return State(number, growth, until_ms, tuple(closed), tuple(await _others(context, target)))
+
+
+async def plan(context: Context, principal: Principal, target: int) -> Plan:
+    """Return what a growth to `target` shards would move."""
+    principal.require_operator()
+    number = await _check(context, target)
+    shards = context.redis.shards[:number]
+    chats = [int(await ask(shard.hlen(shard.key.chats))) for shard in shards]
+    marks = [int(await ask(shard.hlen(shard.key.backfilled))) for shard in shards]
+    return Plan(number, target, (target - number) / target, sum(chats), sum(marks), tuple(await _backlogs(context)))
+
+
+async def prepare(context: Context, principal: Principal, target: int, why: str = "") -> Growth:
+    """Note the target, so that processes with it may start; `context` has as many shards."""
+    principal.require_operator(Scope.ADMIN)
+    number = await _check(context, target)
+    former = await read_growth(context.redis)
+    until_ms = None if former is None else former.dedupes_until_ms(_window_ms(context))
+    if until_ms is not None and context.now_ms < until_ms and former is not None and former.target != target:
+        raise Conflict("the last change was less than RELAY_DEDUPE_WINDOW ago: repeats are still looked up by it")
+    await context.record(principal, "shards prepare", "shards", target, why)
+    await prepare_fences(context.redis.shards, number)
+    await note_growth(context.redis, number, target, context.now_ms)
+    return await _noted(context)
+
+
+async def give_up(context: Context, principal: Principal, why: str = "") -> bool:
+    """Forget a growth that is not decided; return False if there is none."""
+    principal.require_operator(Scope.ADMIN)
+    await context.record(principal, "shards cancel", "shards", None, why)
+    return await cancel(context.redis)
+
+
+async def apply(
+    context: Context, principal: Principal, tell: Tell, why: str = "", *, anyway: bool = False, poll: float = _POLL
+) -> Growth:
+    """Grow to the noted target, and return when that is done; `tell` is given each step, and what is waited for.
+
+    `context` has the target's shards. With `anyway`, ordered subscriptions may have a long backlog.
+    """
+    principal.require_operator(Scope.ADMIN)
+    growth = await _noted(context)
+    if growth.done_ms is not None:
+        return growth
+    if not growth.is_decided:
+        await _switch(context, principal, growth, tell, why, anyway=anyway, poll=poll)
+    replication = Replication.to_replicas(context.settings.relay_replicas)
+    await current_placement(context.redis, _window_ms(context), context.now_ms, replication)
+    tell(f"events are placed on {growth.target} shards")
+    await _until(lambda: _unrouted(context, growth), tell, poll)
+    await _copy(context, growth, tell)
+    await _until(lambda: _closed_in_words(context), tell, poll)
+    await note_time(context.redis, "done", context.now_ms)
+    return await _noted(context)
+
+
+async def _switch(  # noqa: PLR0913  the arguments of `apply`
+    context: Context, principal: Principal, growth: Growth, tell: Tell, why: str, *, anyway: bool, poll: float
+) -> None:
+    """Do what comes before the decision, and decide."""
+    await _until(lambda: _not_restarted(context, growth), tell, poll)
+    await note_time(context.redis, "copied", context.now_ms)
+    await _copy(context, growth, tell)
+    if not anyway:
+        await _until(lambda: _long_backlogs(context), tell, poll)
+    await _until(lambda: _not_restarted(context, growth), tell, poll)
+    await context.record(principal, "shards apply", "shards", growth.target, why)
+    replication = Replication.to_replicas(context.settings.relay_replicas)
+    await decide(context.redis, growth, context.now_ms, replication)
+
+
+async def _copy(context: Context, growth: Growth, tell: Tell) -> None:
+    looked_at = 0
+
+    def copied(count: int) -> None:
+        nonlocal looked_at
+        former, looked_at = looked_at, looked_at + count
+        if former // 100_000 != looked_at // 100_000:
+            tell(f"{looked_at} chats looked at")
+
+    chats = await copy_chats(context.redis, growth, copied)
+    marks = await copy_backfilled(context.redis, growth)
+    groups = await create_pull_groups(context.redis, growth)
+    tell(f"copied: the lines of {chats} chats, {marks} marks of backfilled messages, {groups} pull groups")
+
+
+async def _until(what_is_left: Callable[[], Awaitable[str]], tell: Tell, poll: float) -> None:
+    """Wait until nothing is left; tell what is whenever that changes."""
+    told = ""
+    while left := await what_is_left():
+        if left != told:
+            tell(f"waiting: {left}")
+            told = left
+        await asyncio.sleep(poll)
+
+
+async def _not_restarted(context: Context, growth: Growth) -> str:
+    others = await _others(context, growth.target)
+    return f"not restarted with RELAY_SHARDS={growth.target}: {_named(others)}" if others else ""
+
+
+async def _others(context: Context, number: int) -> list[str]:
+    """Return the processes with another number of shards."""
+    return [each.name for each in await processes(context.redis, context.now_ms) if each.shards != number]
+
+
+async def _long_backlogs(context: Context) -> str:
+    long = [each for each in await _backlogs(context) if each.deliveries > LONG_BACKLOG]
+    named = _named([f"{each.subscription} with {each.deliveries} deliveries" for each in long])
+    return f"ordered subscriptions that are behind (--anyway does not wait): {named}" if long else ""
+
+
+async def _backlogs(context: Context) -> list[Backlog]:
+    ordered = {lane.name for lane in await _ordered(context)}
+    rows = await Ledger(context.redis).states(count_timeout=0, lanes=sorted(ordered)) if ordered else []
+    return [Backlog(row.ledger.subscription, row.ledger.waiting + row.ledger.retrying) for row in rows]
+
+
+async def _unrouted(context: Context, growth: Growth) -> str:
+    old = context.redis.shards[: growth.former]
+    left = [number for number, shard in enumerate(old) if not await passed_fence(shard, growth.target)]
+    return f"workers route what was accepted before, on the shards {_named(list(map(str, left)))}" if left else ""
+
+
+async def _closed_in_words(context: Context) -> str:
+    closed = await _closed(context)
+    named = _named([f"{name} ({reason})" for name, reason in closed.items()])
+    return (
+        f"ordered subscriptions deliver on the new shards when they are done on the old ones: {named}" if closed else ""
+    )
+
+
+async def _closed(context: Context) -> dict[str, str]:
+    return await open_lanes(context.redis, await _ordered(context), context.now_ms)
+
+
+async def _ordered(context: Context) -> list[OrderedLane]:
+    subscriptions = (await context.config()).subscriptions
+    return [
+        OrderedLane(each.name, each.topic, each.block_on_dead) for each in subscriptions if each.ordered is not None
+    ]
+
+
+async def _check(context: Context, target: int) -> int:
+    """Return the number of shards in use if the relay can grow to `target`."""
+    number = (await read_placement(context.redis))[0] or 1
+    try:
+        check_number(target)
+    except ValueError as error:
+        raise Invalid(Problem("shards", str(error))) from None
+    if target <= number:
+        why = f"the relay has {number} shards, and can only grow: fewer would have to move events that are stored"
+        raise Invalid(Problem("shards", why))
+    return number
+
+
+async def _noted(context: Context) -> Growth:
+    growth = await read_growth(context.redis)
+    if growth is None:
+        raise Conflict("no number of shards is prepared: relay shards prepare")
+    return growth
+
+
+def _window_ms(context: Context) -> int:
+    return round(context.settings.relay_dedupe_window * 1000)
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - _MAX_NAMED
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
