@@ -14,6 +14,7 @@ from relay.cli.output import View, counted, print_fields, print_json, print_tabl
 from relay.config.load import load_settings
 from relay.parts import open_store
 from relay.process.event_loop import run
+from relay.process.logs import configure_logging
 from relay.services.context import open_context
 from relay.services.operators import growth as service
 from relay.store.sharding.growth.state import Phase, read_growth
@@ -112,6 +113,7 @@ def apply(
 
     It can be stopped at any moment and run again: the relay works on in the phase it is in, and loses nothing.
     """
+    configure_logging("critical", "auto")  # each step is printed here; its log line would repeat it
     done = run(_apply(load_settings(), why, anyway=anyway, is_quiet=view.json))
     if view.json:
         print_json(_growth(done))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from relay.config.variable_forms import shards as check_number
 from relay.core.access.scopes import Scope
-from relay.core.errors import Conflict, Invalid, Problem
+from relay.core.errors import Conflict, Hint, Invalid, Problem
 from relay.store.driver.client import ask
 from relay.store.driver.replication import Replication
 from relay.store.fleet.processes import processes
@@ -206,7 +206,7 @@ async def _others(context: Context, number: int) -> list[str]:
 async def _long_backlogs(context: Context) -> str:
     long = [each for each in await _backlogs(context) if each.deliveries > LONG_BACKLOG]
     named = _named([f"{each.subscription} with {each.deliveries} deliveries" for each in long])
-    return f"ordered subscriptions that are behind (--anyway does not wait): {named}" if long else ""
+    return f"ordered subscriptions that are behind: {named}" if long else ""
 
 
 async def _backlogs(context: Context) -> list[Backlog]:
@@ -248,7 +248,7 @@ async def _check(context: Context, target: int) -> int:
     except ValueError as error:
         raise Invalid(Problem("shards", str(error))) from None
     if target <= number:
-        why = f"the relay has {number} shards, and can only grow: fewer would have to move events that are stored"
+        why = f"{number} are in use, and the number can only grow: fewer would have to move events that are stored"
         raise Invalid(Problem("shards", why))
     return number
 
@@ -256,7 +256,7 @@ async def _check(context: Context, target: int) -> int:
 async def _noted(context: Context) -> Growth:
     growth = await read_growth(context.redis)
     if growth is None:
-        raise Conflict("no number of shards is prepared: relay shards prepare")
+        raise Conflict("no number of shards is prepared", hint=Hint("relay shards prepare"))
     return growth
 
 

@@ -115,7 +115,7 @@ async def note_growth(home: Redis, former: int, target: int, now_ms: int) -> Non
         Conflict: another number is in use, or another growth is not done.
     """
     if not await _note(home, [home.key.shards, home.key.growth, home.key.opened_lanes], [former, target, now_ms]):
-        raise Conflict("the number of shards has changed meanwhile, or another change runs: see relay shards")
+        raise Conflict("the number of shards has changed meanwhile, or another change runs")
 
 
 async def decide(home: Redis, growth: Growth, now_ms: int, replication: Replication | None = None) -> None:
@@ -126,7 +126,7 @@ async def decide(home: Redis, growth: Growth, now_ms: int, replication: Replicat
     """
     keys = [home.key.shards, home.key.growth]
     if not await _decide(home, keys, [growth.former, growth.target, now_ms], replication):
-        raise Conflict("another change of the number of shards is noted by now: see relay shards")
+        raise Conflict("another change of the number of shards is noted by now")
 
 
 async def cancel(home: Redis) -> bool:
