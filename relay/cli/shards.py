@@ -15,7 +15,8 @@ from relay.config.load import load_settings
 from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.process.logs import configure_logging
-from relay.services.context import open_context
+from relay.rules.current import Rules
+from relay.services.context import Context
 from relay.services.operators import growth as service
 from relay.store.sharding.growth.state import Phase, read_growth
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from relay.config.settings import Settings
-    from relay.services.context import Context
     from relay.services.operators.growth import Plan, State
     from relay.store.sharding.growth.state import Growth
 
@@ -143,8 +143,9 @@ async def _context(settings: Settings, number: int | None = None) -> AsyncIterat
         async with open_store(settings) as redis:
             growth = await read_growth(redis)
         number = settings.relay_shards if growth is None else growth.target
-    async with open_context(settings.model_copy(update={"relay_shards": number})) as context:
-        yield context
+    settings = settings.model_copy(update={"relay_shards": number})
+    async with open_store(settings) as redis:
+        yield Context(settings, redis, Rules(settings, redis))
 
 
 async def _state(settings: Settings) -> State:

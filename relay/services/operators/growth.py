@@ -18,6 +18,7 @@ from relay.store.driver.client import ask
 from relay.store.driver.replication import Replication
 from relay.store.fleet.processes import processes
 from relay.store.ledger.ledger import Ledger
+from relay.store.rights.check import check_access
 from relay.store.sharding.growth.copies import copy_backfilled, copy_chats, create_pull_groups
 from relay.store.sharding.growth.fence import prepare_fences
 from relay.store.sharding.growth.order_gate import OrderedLane, open_lanes, passed_fence
@@ -110,13 +111,18 @@ async def plan(context: Context, principal: Principal, target: int) -> Plan:
 
 
 async def prepare(context: Context, principal: Principal, target: int, why: str = "") -> Growth:
-    """Note the target, so that processes with it may start; `context` has as many shards."""
+    """Note the target, so that processes with it may start; `context` has as many shards.
+
+    Raises:
+        SettingsError: the rights at Redis do not suffice for the new shards.
+    """
     principal.require_operator(Scope.ADMIN)
     number = await _check(context, target)
     former = await read_growth(context.redis)
     until_ms = None if former is None else former.dedupes_until_ms(_window_ms(context))
     if until_ms is not None and context.now_ms < until_ms and former is not None and former.target != target:
         raise Conflict("the last change was less than RELAY_DEDUPE_WINDOW ago: repeats are still looked up by it")
+    await check_access(context.redis)
     await context.record(principal, "shards prepare", "shards", target, why)
     await prepare_fences(context.redis.shards, number)
     await note_growth(context.redis, number, target, context.now_ms)

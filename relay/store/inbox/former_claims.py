@@ -28,14 +28,13 @@ if TYPE_CHECKING:
 _MAX_BATCH = 256
 
 _look = Script(__package__, "former_claims")
-_DUPLICATE = 0
 
 
 async def claimed_before(shard: Redis, claims: Sequence[tuple[str, bytes]], now_ms: int) -> list[bool]:
     """Return for each event (its id and its claim) if its former shard has accepted it; each such repeat is counted."""
     flat = [part for claim in claims for part in claim]
     results = await _look(shard, [shard.key.counts], [shard.key.seen_prefix, now_ms, *flat])
-    return [result == _DUPLICATE for result in results]
+    return [result == 1 for result in results]
 
 
 class FormerClaims:
@@ -84,4 +83,4 @@ class FormerClaims:
                 results = await _look.in_order(self._connection, [self._key.counts], arguments)
         except REDIS_ERRORS as error:
             raise StoreUnavailable(f"Redis did not tell if the event was accepted: {describe(error)}") from error
-        return [result == _DUPLICATE for result in results]
+        return [result == 1 for result in results]
