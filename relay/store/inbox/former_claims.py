@@ -30,6 +30,10 @@ _MAX_BATCH = 256
 _look = Script(__package__, "former_claims")
 
 
+class FormerUnavailable(StoreUnavailable):
+    """The former shard of an event does not tell if it has accepted it."""
+
+
 async def claimed_before(shard: Redis, claims: Sequence[tuple[str, bytes]], now_ms: int) -> list[bool]:
     """Return for each event (its id and its claim) if its former shard has accepted it; each such repeat is counted."""
     flat = [part for claim in claims for part in claim]
@@ -67,12 +71,12 @@ class FormerClaims:
         """Return True if the shard has accepted the event; the repeat is counted there.
 
         Raises:
-            StoreUnavailable: the shard does not answer in time.
+            FormerUnavailable: the shard does not answer in time.
         """
         try:
             return await self._batcher.submit(webhook)
         except TimeoutError as error:
-            raise StoreUnavailable(f"Redis is too slow for the incoming webhooks: {error}") from None
+            raise FormerUnavailable(f"Redis is too slow for the incoming webhooks: {error}") from None
 
     async def _send(self, webhooks: list[VerifiedWebhook]) -> list[bool]:
         arguments: list[bytes | str | int] = [self._key.seen_prefix, round(self._clock() * 1000)]
@@ -82,5 +86,5 @@ class FormerClaims:
             async with asyncio.timeout(self._attempt):
                 results = await _look.in_order(self._connection, [self._key.counts], arguments)
         except REDIS_ERRORS as error:
-            raise StoreUnavailable(f"Redis did not tell if the event was accepted: {describe(error)}") from error
+            raise FormerUnavailable(f"Redis did not tell if the event was accepted: {describe(error)}") from error
         return [result == 1 for result in results]

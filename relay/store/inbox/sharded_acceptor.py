@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 from relay.core.errors import StoreUnavailable
 from relay.linq.payloads.shard_key import shard_key_in
 from relay.process.timings import DEFAULTS
-from relay.store.inbox.former_claims import FormerClaims
+from relay.store.inbox.former_claims import FormerClaims, FormerUnavailable
 from relay.store.inbox.waiting_room import Room, WaitingRoom
 from relay.store.sharding.growth.fence import StalePlacement, WrongNumberOfShards
 
@@ -100,6 +100,8 @@ class ShardedAcceptor:
                 return await self._accept(webhook, key, placement)
             except StalePlacement as error:
                 seen = error.shards
+            except FormerUnavailable:
+                pass
         size = len(webhook.body)
         self._room.enter(size)
         try:
@@ -129,7 +131,7 @@ class ShardedAcceptor:
         await self._watch.look()
 
     async def _place_again(self, webhook: VerifiedWebhook, key: ShardKey, seen: int, deadline: float) -> bool:
-        """Store an event as soon as it is known by how many shards events are placed.
+        """Store an event as soon as it is known by how many shards events are placed, and its former shard answers.
 
         Raises:
             StoreUnavailable: it is not by `deadline`.
@@ -149,5 +151,7 @@ class ShardedAcceptor:
                             return await self._accept(webhook, key, placement)
                         except StalePlacement as error:
                             reason, seen = error, error.shards
+                        except FormerUnavailable as error:
+                            reason = error
                     await asyncio.sleep(_PAUSE)
         raise StoreUnavailable(str(reason or "Redis does not tell the number of shards")) from None

@@ -12,6 +12,7 @@ from relay.core.errors import StoreUnavailable
 from relay.linq.payloads.shard_key import shard_key_in
 from relay.process.timings import DEFAULTS
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis
+from relay.store.inbox.former_claims import FormerClaims, FormerUnavailable
 from relay.store.inbox.waiting_room import Room
 from relay.store.sharding.growth.fence import advance, prepare_fences
 from relay.store.sharding.growth.state import decide, note_growth, read_growth
@@ -154,6 +155,29 @@ async def test_repeat_is_found_on_the_former_shard_by_owner_or_content(growing: 
         assert await acceptor.accept(other_url) is False
         assert await acceptor.accept(other_event) is True
         assert await acceptor.accept(other_event) is False
+
+
+async def test_former_shard_that_is_away_for_a_moment_is_waited_for(
+    growing: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = next(each for each in map(webhook_in_chat, CHATS) if is_moving(growing, each))
+    tries = 0
+    original = FormerClaims.have
+
+    async def have(claims: FormerClaims, webhook: VerifiedWebhook) -> bool:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise FormerUnavailable("it fails over")
+        return await original(claims, webhook)
+
+    async with accepting(growing.all) as acceptor:
+        assert await acceptor.accept(moved) is True
+        await switch(growing)
+        await advance(growing.all, 2, 4, 3000)
+        monkeypatch.setattr(FormerClaims, "have", have)
+        assert await acceptor.accept(moved) is False
+    assert tries == 3
 
 
 async def test_former_shard_is_not_asked_after_the_dedupe_window(growing: Shards) -> None:
