@@ -97,7 +97,7 @@ class FixedKeys:
         self.shards = f"{prefix}:shards"
         self.growth = f"{prefix}:shards:growth"
         self.opened_lanes = f"{prefix}:shards:opened"
-        self.placed = f"{prefix}:placed"
+        self.fence = f"{prefix}:shards:fence"
         self.drain_orders = f"{prefix}:drain_orders"
         self.memory_probe = f"{prefix}:memory_probe"
         self.lines = f"{prefix}:lines"

@@ -106,7 +106,7 @@ Everything else (of lines: `store.lines`)
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned, lost,
                                           quarantine_dropped, quarantine_retried, id_conflict; `routed:<stream>` by
-                                          topic
+                                          topic; `placed_by`, the number of shards, once the relay grew
     relay:audited               string    accepted events at the last audit: fewer now means that counters were deleted
     relay:refused               hash      requests that the ingress refused, by code
     relay:contracts             hash      what was learned of each event type and payload version, `<type> <version>`
@@ -137,8 +137,9 @@ Everything else (of lines: `store.lines`)
     relay:shards:growth         hash      the last growth of that number: `former`, `target`, and the time of each step
                                           (`sharding.growth.state`)
     relay:shards:opened         hash      ordered lanes that may deliver on the new shards; until the next growth
-    relay:placed                hash      on each shard of a relay that grew: by which number of `shards` events are
-                                          placed there, since when, and the ids at which `inbox` and topics ended then
+    relay:shards:fence          hash      on each shard of a relay that grew: the time, and the ids at which `inbox` and
+                                          the topics ended, when the number by which events are placed there changed;
+                                          that number is `placed_by` in `relay:counts`
     relay:drain_orders          hash      operators' orders to take no new work, by host; each has an end
     relay:idempotency:<token>:<key>  string  the encrypted answer to a request of the API, by the token and its
                                           Idempotency-Key; a day (two minutes while it is being done)

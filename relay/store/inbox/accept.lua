@@ -1,5 +1,5 @@
 -- Accepts a batch of verified webhooks: appends each new event to the inbox, and wakes the router.
--- KEYS: inbox, counts, arq queue, placement
+-- KEYS: inbox, counts, arq queue
 -- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), wakeup: job id, payload, lifetime (ms), number of shards by
 --       which the events were placed; then per event: id, type, dialect, webhook id, line, body, claim on the id, generation of the secret and address
 -- Returns per event 1 if it is new, 0 if it is a duplicate, 2 if it is new though another event has claimed its id; or, if
@@ -9,12 +9,11 @@
 --#include placed
 --#include claim
 local inbox, counts, queue = KEYS[1], KEYS[2], KEYS[3]
-local other = placed_by_other(KEYS[4], ARGV[7])
+local other = placed_by_other(counts, ARGV[7])
 if other then
     return other
 end
 must_be('stream', inbox)
-must_be('hash', counts)
 must_be('zset', queue)
 local prefix, window, now = ARGV[1], ARGV[2], ARGV[3]
 local first, width = 8, 8

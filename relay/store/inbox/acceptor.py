@@ -79,7 +79,7 @@ class Acceptor:
         """
         self._connection = OrderedConnection(redis)
         self._key = redis.key
-        self._keys = (redis.key.inbox, redis.key.counts, redis.key.queue, redis.key.placed)
+        self._keys = (redis.key.inbox, redis.key.counts, redis.key.queue)
         self._placed_by = placed_by
         self._replication = Replication.to_replicas(replicas)
         self._window_ms = round(dedupe_window * 1000)

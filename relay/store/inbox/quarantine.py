@@ -108,7 +108,7 @@ class Quarantine:
             StalePlacement: events are placed by another number by now; those that are left can be placed again.
         """
         wakeup = wakeups.route(self._key)
-        redis_keys = [self._key.quarantine, self._key.inbox, self._key.counts, self._key.queue, self._key.placed]
+        redis_keys = [self._key.quarantine, self._key.inbox, self._key.counts, self._key.queue]
         accepted = duplicates = 0
         for page in pages(bodies, _PAGE):
             arguments: list[bytes | str | int] = [

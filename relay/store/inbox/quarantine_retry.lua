@@ -1,5 +1,5 @@
 -- Moves quarantined bodies to the inbox, now that they can be parsed, and wakes the router.
--- KEYS: quarantine, inbox, counts, arq queue, placement
+-- KEYS: quarantine, inbox, counts, arq queue
 -- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), wakeup: job id, payload, lifetime (ms), number of shards by
 --       which the events were placed; then per body: id of its entry, event id, event type, claim on the event id
 -- An event that was accepted before it was quarantined is in no topic, though it is marked as seen; it is not counted twice.
@@ -10,12 +10,11 @@
 --#include placed
 --#include claim
 local quarantine, inbox, counts, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local other = placed_by_other(KEYS[5], ARGV[7])
+local other = placed_by_other(counts, ARGV[7])
 if other then
     return other
 end
 must_be('stream', quarantine, inbox)
-must_be('hash', counts)
 must_be('zset', queue)
 local prefix, window, now = ARGV[1], ARGV[2], ARGV[3]
 local first, width = 8, 4

@@ -104,10 +104,10 @@ async def _unfinished_on(shard: Redis, number: int, growth: Growth, lane: Ordere
 async def _end_of_topic(shard: Redis, topic: str) -> str:
     """Return the id at which a topic ended when the inbox had passed its fence; noted at the first question."""
     field = f"topic:{topic}"
-    [noted] = await ask(shard.hmget(shard.key.placed, [field]))
+    [noted] = await ask(shard.hmget(shard.key.fence, [field]))
     if noted is None:
-        await ask(shard.hsetnx(shard.key.placed, field, await _last_id(shard, topic)))
-        [noted] = await ask(shard.hmget(shard.key.placed, [field]))
+        await ask(shard.hsetnx(shard.key.fence, field, await _last_id(shard, topic)))
+        [noted] = await ask(shard.hmget(shard.key.fence, [field]))
     return (noted or b"0-0").decode()
 
 

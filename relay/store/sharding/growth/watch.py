@@ -60,7 +60,8 @@ async def current_placement(
 ) -> Placement:
     """Return how events are placed; a growth that is decided is put into force on all shards before.
 
-    `window_ms` is the dedupe's; `seen` is the number that a shard was found to have, which proves that it was decided.
+    `window_ms` is the dedupe's. `seen` is the number that a shard was found to have: a greater one than that in use
+    proves that it was decided, and a smaller one that the shard has lost its fence.
 
     Raises:
         WrongNumberOfShards: this process must be restarted.
@@ -72,6 +73,8 @@ async def current_placement(
         raise WrongNumberOfShards(" ".join(str(error).split())) from None
     number, growth = await read_placement(home)
     number = number or clients
+    if 0 < seen < number <= clients:
+        await advance(home.shards, number, number, now_ms, replication)
     if growth is None:
         return Placement(number)
     if growth.target == seen > number:  # the first shard has lost it

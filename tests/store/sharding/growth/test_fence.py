@@ -53,7 +53,7 @@ async def test_stale_batch_takes_nothing_claims_nothing_and_counts_nothing(growi
                 await acceptor.accept(webhook)
     assert await old.xlen(old.key.inbox) == 1
     assert await old.exists(f"{old.key.seen_prefix}late") == 0
-    assert await hash_of(old, old.key.counts) == {"accepted": "1"}
+    assert await hash_of(old, old.key.counts) == {"accepted": "1", "placed_by": "4"}
 
 
 async def test_fence_notes_where_the_inbox_ended_once(growing: Shards) -> None:

@@ -59,6 +59,18 @@ async def test_number_that_a_shard_has_is_restored_on_the_first(growing: Shards)
     assert await numbers(growing) == [4, 4, 4, 4]
 
 
+async def test_shard_that_has_lost_its_fence_gets_it_again(growing: Shards) -> None:
+    """A failover of a shard, or a backup that was restored, has lost the last writes there."""
+    await decide_now(growing)
+    await current_placement(growing.home, 60_000, 5000)
+    for shard in (growing.all[1], growing.all[3]):
+        await ask(shard.hset(shard.key.counts, "placed_by", "2"))
+    placement = await current_placement(growing.home, 60_000, 9000)
+    assert await numbers(growing) == [4, 2, 4, 2]
+    assert await current_placement(growing.home, 60_000, 9000, seen=2) == placement
+    assert await numbers(growing) == [4, 4, 4, 4]
+
+
 async def test_process_with_the_former_number_is_told_to_restart(growing: Shards, redis_url: str) -> None:
     async with (
         open_shards(redis_url, REQUEST_TIMEOUT, count=2) as former,
