@@ -27,6 +27,7 @@ from relay.store.driver.client import ask
 from relay.store.gaps.backfilled import MAX_BACKFILLED, NoRoom, by_shard, put_back
 from relay.store.gaps.message_index import MessageIndex
 from relay.store.gaps.walk_record import LineFindings, Mode, WalkRecord, WalkState
+from relay.store.sharding.growth.state import number_in_use
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -193,7 +194,8 @@ class Walker:
     async def _put_back(self, gaps: Sequence[Gap], read: Sequence[ReadTo]) -> None:
         """Put messages back, oldest first, each on its shard."""
         ordered = sorted(gaps, key=lambda gap: gap.candidate.at_ms)
-        for shard, messages in by_shard((gap.event for gap in ordered), len(self._shards)).items():
+        number = await number_in_use(self._shards[0]) if len(self._shards) > 1 else 1  # fewer while the relay grows
+        for shard, messages in by_shard((gap.event for gap in ordered), number).items():
             for at in range(0, len(messages), _PUT_AT_ONCE):
                 await self._put_part(self._shards[shard], messages[at : at + _PUT_AT_ONCE], read[shard])
 

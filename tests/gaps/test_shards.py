@@ -65,6 +65,16 @@ async def test_messages_come_back_once_on_the_shards_of_their_chats(stage: Stage
     assert (await WalkRecord(shards.home).read() or walk).put == 0, "the counts of a former walk are gone"
 
 
+async def test_messages_come_back_by_the_number_in_use_while_the_relay_grows(stage: Stage, shards: Shards) -> None:
+    """Linq's late event goes by that number as well, so the mark must be there."""
+    await shards.home.set(shards.home.key.shards, 2)
+    stage.outage(messages=30, chats=12)
+    assert (await stage.walk()).put == 30
+    put = [await shard.xlen(shard.key.inbox) for shard in shards.all]
+    assert (sum(put[:2]), put[2:]) == (30, [0, 0])
+    assert min(put[:2]) > 0
+
+
 @pytest.mark.slow
 async def test_messages_come_back_on_a_cluster(sandbox: RunningSandbox, tmp_path: Path) -> None:
     """Each step that puts messages back names keys of one slot."""

@@ -102,6 +102,12 @@ async def read_placement(home: Redis) -> tuple[int | None, Growth | None]:
     return (None if number is None else int(number)), _growth_in(fields)
 
 
+async def number_in_use(home: Redis) -> int:
+    """Return the number of shards by which events are placed now: while the relay grows, a process has more."""
+    number = await ask(home.get(home.key.shards))
+    return len(home.shards) if number is None else int(number)
+
+
 async def is_noted_target(home: Redis, number: int) -> bool:
     """Return True if the relay is to grow to this number of shards, so that processes with it may start."""
     growth = await read_growth(home)
