@@ -27,13 +27,12 @@ from relay.linq.payloads.decode import decode
 from relay.parts import open_keyring
 from relay.process.subprocesses import reserved_port
 from relay.store.driver.client import ask
-from relay.store.inbox.acceptor import Acceptor
-from relay.store.inbox.sharded_acceptor import ShardedAcceptor
 from relay.store.lanes.lane import Lane
 from relay.store.ledger.ledger import LaneLedger, Ledger, Totals
 from relay.store.sharding.number import require_number_of_shards
 from relay.store.sharding.shards import open_shards
 from relay.store.topics.record import fields_of
+from tests.accepting import accepting
 from tests.bench.events import SIZE, event_body, line_of
 from tests.bench.processes import Program, answers, cpu_of, output_of, program
 from tests.bench.redis_servers import ONE, Setup, redis_servers
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from relay.store.driver.client import Redis
+    from relay.store.inbox.sharded_acceptor import ShardedAcceptor
 
 _CHUNK = 2000  # events a batch
 _ID = "@id@"
@@ -164,8 +164,7 @@ class Stage:
 
     async def accept(self, count: int, lines: int = 1, prefix: str = "e", size: int = SIZE) -> None:
         """Accept events with bodies of `size` bytes into the inbox, as the ingress does, spread over `lines` lines."""
-        acceptors = [Acceptor(shard, 6 * 3600, time.time) for shard in self.redis.shards]
-        async with ShardedAcceptor(acceptors) as acceptor:
+        async with accepting(self.redis.shards) as acceptor:
             for start in range(0, count, _CHUNK):
                 numbers = range(start, min(start + _CHUNK, count))
                 webhooks = (webhook(f"{prefix}-{number}", line_of(number % lines), size) for number in numbers)
