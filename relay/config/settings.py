@@ -25,6 +25,7 @@ from relay.core.config.checks.mistakes import message_of
 from relay.core.durations import format_duration
 from relay.core.errors import Problem, SettingsError
 from relay.core.redis_url.credentials import has_credentials, with_credentials
+from relay.core.sharding.placement import MAX_SHARDS
 from relay.net.listen_address import EVERY_ADDRESS, Listen
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ class Settings(PageSettings):
     """Beginning of the names of all keys in Redis, `<prefix>:...`, on a cluster `{<prefix>}:...`: letters, digits,
     `_`, `-` and `.`. Relays that share a Redis need different ones, and all of one relay, pull teams too, the same.
     """
-    relay_shards: Annotated[int, Field(ge=1, le=64), AfterValidator(forms.shards)] = 1
-    """Number of shards, parts of the relay that hold events apart from each other. Only `1` can be used yet."""
+    relay_shards: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = 1
+    """Number of shards, parts of the relay that hold events apart from each other; on a cluster, each is on one primary.
+    All processes need the same number; `relay shards` changes it while the relay runs.
+    """
     relay_public_url: Annotated[str, AfterValidator(forms.public_url)] | None = None
     """Base URL at which Linq reaches the ingress, such as `https://relay.example.com`. It must be https (http is
     allowed for a sandbox on the same machine) and have no query; bootstrap requires it.

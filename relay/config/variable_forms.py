@@ -5,7 +5,6 @@ No message repeats a value that could be a secret.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -23,21 +22,12 @@ from relay.net.listen_address import parse_listen
 DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
 DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_SHARDS_LACK = ("relay shards",)
-"""Parts that know only the first shard."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def listen(value: Any) -> Any:
     """Return the address and port of a listener."""
     return parse_listen(value) if isinstance(value, str) else value
-
-
-def shards(number: int) -> int:
-    """Return the number of shards; tests of what is there already set RELAY_TEST_SHARDS."""
-    if number > 1 and not os.environ.get("RELAY_TEST_SHARDS"):
-        raise ValueError(f"only 1 can be used yet: these parts know one shard: {', '.join(_SHARDS_LACK)}")
-    return number
 
 
 def public_url(text: str) -> str:

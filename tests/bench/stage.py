@@ -101,7 +101,7 @@ class Stage:
     def environment(self, log_level: str = "warning") -> dict[str, str]:
         """Return the environment of the relay's processes."""
         count = len(self.redis.shards)
-        shards = {"RELAY_SHARDS": str(count), "RELAY_TEST_SHARDS": "yes"} if count > 1 else {}
+        shards = {"RELAY_SHARDS": str(count)} if count > 1 else {}
         return {
             **shards,
             "REDIS_URL": self.url,

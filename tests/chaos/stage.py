@@ -81,7 +81,7 @@ class Stage:
     @property
     def redis_environment(self) -> dict[str, str]:
         """Environment variables that say where the relay's data are."""
-        shards = {"RELAY_SHARDS": str(self.spec.shards), "RELAY_TEST_SHARDS": "yes"} if self.spec.shards > 1 else {}
+        shards = {"RELAY_SHARDS": str(self.spec.shards)} if self.spec.shards > 1 else {}
         return {**self.redis.environment, **shards}
 
     @asynccontextmanager

@@ -58,8 +58,7 @@ async def test_redis_takes_the_rule(redis: Redis, arguments: str, begins: str) -
         ),
     ],
 )
-async def test_rule_is_for_every_shard(monkeypatch: pytest.MonkeyPatch, arguments: str, begins: str) -> None:
-    monkeypatch.setenv("RELAY_TEST_SHARDS", "yes")
+async def test_rule_is_for_every_shard(arguments: str, begins: str) -> None:
     said = await main_here("acl", "--form", "rule", *arguments.split(), RELAY_KEY_PREFIX="acme", RELAY_SHARDS="2")
     assert said.out.startswith(begins)
 

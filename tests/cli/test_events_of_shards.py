@@ -26,7 +26,7 @@ T = 1_789_377_302_000
 async def shards(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shards]:
     """An event of support on each shard, all with the same id of their entry; the command line is on these shards."""
     Path("relay.toml").write_text(RULES)
-    for name, value in {"REDIS_URL": redis_url, "RELAY_SHARDS": "4", "RELAY_TEST_SHARDS": "yes"}.items():
+    for name, value in {"REDIS_URL": redis_url, "RELAY_SHARDS": "4"}.items():
         monkeypatch.setenv(name, value)
     async with open_shards(redis_url, WORKER_TIMEOUT, count=4) as shards:
         for number, shard in enumerate(shards.all):

@@ -23,7 +23,7 @@ HTTP = consumer_of("http", 60)
 @pytest.fixture(autouse=True)
 async def shards(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shards]:
     """A group that has, on shard n, read the event of 1000 + n and not that of 5000 + n."""
-    for name, value in {"REDIS_URL": redis_url, "RELAY_SHARDS": "4", "RELAY_TEST_SHARDS": "yes"}.items():
+    for name, value in {"REDIS_URL": redis_url, "RELAY_SHARDS": "4"}.items():
         monkeypatch.setenv(name, value)
     Path("relay.toml").write_text('[[topics]]\nname = "support"\nevents = ["*"]\n')
     async with open_shards(redis_url, WORKER_TIMEOUT, count=4) as shards:

@@ -36,7 +36,6 @@ async def relay(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -
     del redis
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("RELAY_SHARDS", "2")
-    monkeypatch.setenv("RELAY_TEST_SHARDS", "yes")
     Path("relay.toml").write_text(RULES)
     async with open_shards(redis_url, WORKER_TIMEOUT, count=2) as shards:
         await require_number_of_shards(shards.home)

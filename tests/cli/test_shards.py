@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-FOUR = {"RELAY_SHARDS": "4", "RELAY_TEST_SHARDS": "yes"}
+FOUR = {"RELAY_SHARDS": "4"}
 
 
 @pytest.fixture

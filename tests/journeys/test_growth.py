@@ -55,7 +55,7 @@ class Fleet:
     async def start(self, number: int, shards: int) -> Process:
         """Start the process with this place in the fleet."""
         environment = self.service.environment
-        environment |= {"RELAY_SHARDS": str(shards), "RELAY_TEST_SHARDS": "yes"}
+        environment |= {"RELAY_SHARDS": str(shards)}
         if number < len(self.ports):
             environment["RELAY_LISTEN"] = f"127.0.0.1:{self.ports[number]}"
             return await self.service.start("ingress")

@@ -57,7 +57,7 @@ async def shards(cluster: Cluster) -> AsyncIterator[Shards]:
 @pytest.fixture
 async def running(cluster: Cluster, shards: Shards, tmp_path: Path) -> AsyncIterator[Service]:
     async with open_service(tmp_path) as service:
-        service.environment |= {"REDIS_URL": cluster.url, "RELAY_SHARDS": "4", "RELAY_TEST_SHARDS": "yes"}
+        service.environment |= {"REDIS_URL": cluster.url, "RELAY_SHARDS": "4"}
         rules = service.rules.read_text()
         service.rules.write_text(rules.replace('name = "bot"', 'name = "bot"\nordered = "chat"\nconcurrency = 4'))
         key = SecretStr(service.environment["RELAY_SECRET_KEY"])

@@ -35,6 +35,9 @@ from typing import NamedTuple
 
 from relay.core.sharding.jump_hash import jump_hash
 
+MAX_SHARDS = 64
+"""The highest number of shards of a relay."""
+
 
 class ShardKey(NamedTuple):
     """The parts of an event's body that name its shard."""

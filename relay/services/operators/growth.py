@@ -11,9 +11,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.config.variable_forms import shards as check_number
 from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Hint, Invalid, Problem
+from relay.core.sharding.placement import MAX_SHARDS
 from relay.store.driver.client import ask
 from relay.store.driver.replication import Replication
 from relay.store.fleet.processes import processes
@@ -249,10 +249,8 @@ async def _ordered(context: Context) -> list[OrderedLane]:
 async def _check(context: Context, target: int) -> int:
     """Return the number of shards in use if the relay can grow to `target`."""
     number = (await read_placement(context.redis))[0] or 1
-    try:
-        check_number(target)
-    except ValueError as error:
-        raise Invalid(Problem("shards", str(error))) from None
+    if target > MAX_SHARDS:
+        raise Invalid(Problem("shards", f"there can be {MAX_SHARDS} at most"))
     if target <= number:
         why = f"{number} are in use, and the number can only grow: fewer would have to move events that are stored"
         raise Invalid(Problem("shards", why))

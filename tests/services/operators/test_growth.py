@@ -36,11 +36,6 @@ ORDERED = RULES.replace('name = "own-bot"', 'name = "own-bot"\nordered = "chat"'
 POLL = 0.01
 
 
-@pytest.fixture(autouse=True)
-def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RELAY_TEST_SHARDS", "yes")
-
-
 @pytest.fixture
 async def shards(context: Context, redis_url: str) -> AsyncIterator[Shards]:
     """Four shards, of which two are in use."""
@@ -88,18 +83,15 @@ async def test_plan_changes_nothing(growing: Context, shards: Shards) -> None:
     assert await shards.home.dbsize() == before
 
 
+async def test_more_shards_than_there_can_be_are_refused(growing: Context) -> None:
+    with pytest.raises(Invalid, match="there can be 64 at most"):
+        await growth.prepare(growing, OPERATOR, 65)
+
+
 @pytest.mark.parametrize("target", [1, 2])
 async def test_fewer_shards_are_refused(growing: Context, target: int) -> None:
     with pytest.raises(Invalid, match="can only grow"):
         await growth.prepare(growing, OPERATOR, target)
-
-
-async def test_several_shards_are_refused_while_parts_lack_them(
-    growing: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("RELAY_TEST_SHARDS")
-    with pytest.raises(Invalid, match="only 1 can be used yet"):
-        await growth.prepare(growing, OPERATOR, 4)
 
 
 async def test_nothing_is_applied_that_was_not_prepared(growing: Context) -> None:

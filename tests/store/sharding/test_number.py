@@ -92,13 +92,7 @@ async def test_command_with_another_number_is_refused_and_stores_none(redis: Red
             raise AssertionError("the command is not run")
 
 
-def test_several_shards_are_refused_with_what_is_missing() -> None:
-    with pytest.raises(ValueError, match="only 1 can be used yet: these parts know one shard: "):
-        Settings(relay_shards=2)
-
-
-async def test_store_knows_every_shard(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RELAY_TEST_SHARDS", "yes")
+async def test_store_knows_every_shard(redis_url: str) -> None:
     async with open_store(Settings(redis_url=redis_url, relay_shards=3, relay_key_prefix="ours")) as redis:
         assert [shard.key.inbox for shard in Shards.from_home(redis).all] == [
             "ours:inbox",
