@@ -10,7 +10,7 @@ from relay.store.isolation import WrongType
 from relay.store.keys import GroupName
 from relay.store.topics.pull import group as group_module
 from relay.store.topics.pull.dead_letters import GroupLetters
-from relay.store.topics.pull.group import MAX_PENDING, Limits, Page, PullGroup, Receipt, consumer_of
+from relay.store.topics.pull.group import MAX_PENDING, Limits, Page, PullGroup, Receipt, Run, consumer_of
 from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ async def test_acknowledgement_up_to_an_event_is_of_one_member(redis: Redis, gro
     [one] = (await receive(group, ALICE, count=1)).events
     await receive(group, BOB, count=1)
     [three] = (await receive(group, consumer_of("alice", 60), count=1)).events
-    assert await group.acknowledge_up_to("alice", three.record.entry) == 2
+    assert await group.acknowledge_runs("alice", [Run(three.receipt)]) == 2
     assert one.record.id == "a"
     assert [row["name"] for row in await redis.xinfo_consumers(STREAM, "crm") if row["pending"]] == [BOB.encode()]
 
@@ -134,7 +134,7 @@ async def test_lost_group_resumes_before_its_oldest_pending_event(redis: Redis, 
 
 async def test_no_group_is_told_by_everything_but_receive(group: PullGroup) -> None:
     assert await group.acknowledge(["1-0"]) is None
-    assert await group.acknowledge_up_to("alice", "1-0") is None
+    assert await group.acknowledge_runs("alice", [Run(Receipt("1-0", 1))]) is None
     assert await group.extend([Receipt("1-0", 1)], 3) is None
     assert await group.release([Receipt("1-0", 1)]) is None
 

@@ -73,10 +73,10 @@ async def test_worn_out_event_is_told_and_limit_is_the_readers(redis: Redis, api
     await feed(redis, "a")
     for _ in range(2):
         batch = await (await api.http.get(f"{GROUP}/events", params={"max_deliveries": 2})).json()
-        body = {"receipts": [batch["cursor"]]}
+        body = {"receipts": [batch["events"][0]["receipt"]]}
         assert (await (await api.http.post(f"{GROUP}/release", json={**body, "begun": False})).json())["done"] == 1
         batch = await (await api.http.get(f"{GROUP}/events", params={"max_deliveries": 0})).json()
-        await api.http.post(f"{GROUP}/release", json={"receipts": [batch["cursor"]]})
+        await api.http.post(f"{GROUP}/release", json={"receipts": [batch["events"][0]["receipt"]]})
     batch = await (await api.http.get(f"{GROUP}/events", params={"max_deliveries": 2})).json()
     assert (batch["events"], batch["dead"], batch["pending"]) == ([], 1, 0)
     assert (await api.http.get(f"{GROUP}/events", params={"max_deliveries": 1001})).status == 422

@@ -41,7 +41,7 @@ async def test_batches_are_received_and_acknowledged_by_cursor(redis: Redis, api
     entries = await feed(redis, "a", "b", body=body)
     batch = await (await api.http.get(EVENTS, params={"wait": "5s"})).json()
     assert (batch["group"], batch["pending"], batch["missed"], batch["trimmed"]) == ("created", 2, 0, 0)
-    assert batch["cursor"] == batch["events"][1]["receipt"] == f"{entries[1]}.1"
+    assert batch["cursor"] == f"{entries[0]}_{batch['events'][1]['receipt']}" == f"{entries[0]}_{entries[1]}.1"
     first = batch["events"][0]
     assert (first["id"], first["body"], first["at"]) == ("a", body, "1970-01-01T00:00:00.001Z")
     await feed(redis, "c")

@@ -24,15 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from relay.services.topics.pull.request import Request
-    from relay.store.topics.pull.group import Delivered, Page, Receipt
+    from relay.store.topics.pull.group import Delivered, Page, Run
     from relay.store.topics.pull.whole_group import WholeGroup
 
 MAX_SIZE = 4 * 1024 * 1024
 """Bytes of a batch; its last events may exceed it."""
 
 JOINED, CREATED, RESTORED = "joined", "created", "restored"
-BETWEEN_RECEIPTS = ","
-"""The separator of the receipts in a cursor."""
+BETWEEN_RUNS = ","
+"""The separator of the runs in a cursor."""
+RUNS, MAX_RUNS = 60, 140
+"""Runs with which a batch ends, beside one of each shard, and the most of a cursor, which is passed in a URL: about 40
+characters each. A batch has more than one on a shard only if others are pending between events that come again.
+"""
 
 
 @dataclass(slots=True)
@@ -57,8 +61,10 @@ class Batch:
     """True if a shard delivers nothing new until some of its events are acknowledged."""
     error: Exception | None = None
     """The error of a shard that does not answer, while others do."""
-    left: Sequence[Receipt] = ()
-    """Receipts up to which the batch before could not be acknowledged yet."""
+    runs: list[Run] = field(default_factory=list)
+    """The same events, for the cursor."""
+    left: Sequence[Run] = ()
+    """Runs of the batch before that could not be acknowledged yet."""
 
     @property
     def has_news(self) -> bool:
@@ -67,13 +73,17 @@ class Batch:
 
     @property
     def cursor(self) -> str | None:
-        """The cursor that acknowledges all of the events: the last receipt of each shard; None if there is none."""
-        lasts = {entry_of(receipt.entry)[1]: receipt for receipt in self.left}
-        lasts |= {entry_of(event.record.entry)[1]: event.receipt for event in self.events}
-        return BETWEEN_RECEIPTS.join(map(str, lasts.values())) or None
+        """The cursor that acknowledges all of the events, and no others; None if there is none.
 
-    def count(self, page: Page) -> None:
-        """Add what a page tells beside its events."""
+        What has no room in it comes again after its timeout.
+        """
+        return BETWEEN_RUNS.join(map(str, [*self.left, *self.runs][-MAX_RUNS:])) or None
+
+    def add(self, page: Page) -> None:
+        """Add the events of a page, and what it tells beside them."""
+        self.events += page.events
+        for run in page.runs:
+            _join(self.runs, run)
         self.missed = None if page.missed < 0 or self.missed is None else self.missed + page.missed
         self.trimmed += page.trimmed
         self.dead += page.dead
@@ -87,6 +97,7 @@ class Filling:
         self._request = request
         self._consumer = consumer_of(request.member, request.visibility)
         self._start = entry_of(request.start)[0]
+        self._runs = max(RUNS // len(group.parts) - 1, 1)
         self._held: dict[int, int] = {}
         """Events that the member holds, as far as a shard has told."""
 
@@ -107,17 +118,16 @@ class Filling:
         count, size = request.limit, MAX_SIZE
         while count > 0 and size > 0:
             try:
-                limits = Limits(count, size, request.held, request.max_deliveries)
+                limits = Limits(count, size, request.held, request.max_deliveries, self._runs)
                 page = await group.receive(self._consumer, limits, start=self._start, unused=unused)
             except REDIS_ERRORS:
                 if batch.events:
                     break
                 raise
-            batch.events += page.events
             batch.state = batch.state if page.state == JOINED else page.state
-            batch.count(page)
+            batch.add(page)
             batch.pending, batch.is_full = page.pending, page.pending >= MAX_PENDING
-            if len(page.events) < min(count, PAGE):
+            if len(page.events) < min(count, PAGE) or len(batch.runs) > RUNS:
                 break
             count -= len(page.events)
             size -= _size_of(page)
@@ -135,7 +145,8 @@ class Filling:
         while True:
             left = left.after(self._take(batch, answered))
             candidates = _with_more(candidates, limits, answers)
-            if left.is_none or not candidates or (self._is_bounded and not self._room):
+            is_full = left.is_none or len(batch.runs) >= RUNS + len(shards)
+            if is_full or not candidates or (self._is_bounded and not self._room):
                 break
             limits = {n: limit for n, limit in self._limits(candidates, left).items() if limit.events}
             answered = await self._group.more(reading._replace(unused=0), limits)
@@ -159,7 +170,7 @@ class Filling:
         found = {}
         for n, count, room in zip(shards, counts, rooms, strict=True):
             held = self._held.get(n, 0) + room if self._is_bounded else MAX_PENDING
-            found[n] = Limits(min(count, PAGE), size, held, self._request.max_deliveries)
+            found[n] = Limits(min(count, PAGE), size, held, self._request.max_deliveries, self._runs)
         return found
 
     def _take(self, batch: Batch, answers: Mapping[int, Page | Exception]) -> list[Page]:
@@ -169,8 +180,7 @@ class Filling:
         if RESTORED in states or states == {CREATED}:
             batch.state = RESTORED if RESTORED in states else CREATED
         for n, page in pages.items():
-            batch.events += page.events
-            batch.count(page)
+            batch.add(page)
             self._held[n] = page.held
         return list(pages.values())
 
@@ -229,6 +239,19 @@ def _with_more(
 def _shares(total: int, parts: int) -> list[int]:
     """Return `total` in almost equal parts; the first ones get what cannot be divided."""
     return [total // parts + (part < total % parts) for part in range(parts)]
+
+
+def _join(runs: list[Run], run: Run) -> None:
+    """Add a run of events to those of a batch; if they follow the last ones of their shard, to these."""
+    shard = entry_of(run.last.entry)[1]
+    at = max((at for at, other in enumerate(runs) if entry_of(other.last.entry)[1] == shard), default=None)
+    if at is not None:
+        before = runs[at]
+        follows = entry_of(before.last.entry)[0] == run.after
+        if follows and before.last.deliveries == run.last.deliveries:
+            runs[at] = before._replace(last=run.last)
+            return
+    runs.append(run)
 
 
 def _size_of(page: Page) -> int:

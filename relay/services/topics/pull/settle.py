@@ -1,6 +1,8 @@
 """Settling received events: acknowledge, extend, release, reject.
 
-A receipt is `<entry>.<number of deliveries>`, and a cursor the receipts of the last events of some shards.
+A receipt is `<entry>.<number of deliveries>`. A cursor is the runs of events that an answer held, each
+`<first entry>_<receipt of the last one>`: an answer that was lost has left other events with the member, which it has
+never seen. A receipt in place of a run is all that the member has up to it.
 Acknowledging works with any receipt of an event, also after its visibility timeout: it was handled. Extending,
 releasing and rejecting work only with its last one, since the event belongs to another reader otherwise.
 """
@@ -13,10 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from relay.core.errors import Invalid, NotFound, Problem
 from relay.services.topics.pull.access import check_name, open_group
-from relay.services.topics.pull.batch import BETWEEN_RECEIPTS
+from relay.services.topics.pull.batch import BETWEEN_RUNS
 from relay.services.topics.pull.request import MAX_VISIBILITY, MIN_VISIBILITY
 from relay.store.driver.client import REDIS_ERRORS
-from relay.store.topics.pull.group import Receipt
+from relay.store.topics.pull.group import Receipt, Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 MAX_RECEIPTS = 1000
 
 _RECEIPT = re.compile(r"([0-9]{1,15}-[0-9]{1,18}(?:\.[1-9][0-9]?)?)\.([0-9]{1,9})")
+_FIRST = re.compile(r"([0-9]{1,15}-[0-9]{1,18})_(.*)")
 
 Result = TypeVar("Result")
 
@@ -59,24 +62,26 @@ async def acknowledge(
     return Settled(done)
 
 
-def receipts_of(cursor: str, field: str) -> list[Receipt]:
-    """Return the receipts of a cursor that a caller gave as `field`; that of one event is a cursor, too.
+def runs_of(cursor: str, field: str) -> list[Run]:
+    """Return the runs of a cursor that a caller gave as `field`; the receipt of an event is a cursor, too.
 
     Raises:
         Invalid: it is not one; names the field.
     """
-    return _parse(cursor.split(BETWEEN_RECEIPTS), field)
+    matches = [(part, _FIRST.fullmatch(part)) for part in cursor.split(BETWEEN_RUNS)]
+    lasts = _parse([match[2] if match else part for part, match in matches], field)
+    return [Run(last, match[1] if match else "") for last, (_, match) in zip(lasts, matches, strict=True)]
 
 
-async def acknowledge_up_to(
-    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, lasts: Sequence[Receipt]
+async def acknowledge_runs(
+    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, runs: Sequence[Run]
 ) -> Settled:
-    """Acknowledge all events that a member has on the shards of these receipts, up to and including each.
+    """Acknowledge the events of these runs that a member still has.
 
     Raises:
         Forbidden, NotFound, Invalid: of the principal, the topic, the group or the member.
     """
-    done = await _up_to(context, principal, place, member, lasts)
+    done = await _acknowledge_runs(context, principal, place, member, runs)
     arrivals.wake(place.topic)
     if done.error is not None:
         raise done.error
@@ -84,16 +89,16 @@ async def acknowledge_up_to(
 
 
 async def acknowledge_as_far(
-    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, lasts: Sequence[Receipt]
-) -> list[Receipt]:
-    """Acknowledge the same on the shards that answer; return the receipts of the others, to be tried again.
+    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, runs: Sequence[Run]
+) -> list[Run]:
+    """Acknowledge the same on the shards that answer; return the runs of the others, to be tried again.
 
     With one shard its error is raised.
 
     Raises:
-        Forbidden, NotFound, Invalid: as for `acknowledge_up_to`.
+        Forbidden, NotFound, Invalid: as for `acknowledge_runs`.
     """
-    done = await _up_to(context, principal, place, member, lasts)
+    done = await _acknowledge_runs(context, principal, place, member, runs)
     arrivals.wake(place.topic)
     if done.error is not None and not (context.redis.others and isinstance(done.error, REDIS_ERRORS)):
         raise done.error
@@ -102,12 +107,12 @@ async def acknowledge_as_far(
     return done.left
 
 
-async def _up_to(
-    context: Context, principal: Principal, place: GroupName, member: str, lasts: Sequence[Receipt]
+async def _acknowledge_runs(
+    context: Context, principal: Principal, place: GroupName, member: str, runs: Sequence[Run]
 ) -> UpTo:
     check_name("member", member)
     pull = await open_group(context, principal, *place)
-    return await pull.acknowledge_up_to(member, lasts)
+    return await pull.acknowledge_runs(member, runs)
 
 
 async def extend(

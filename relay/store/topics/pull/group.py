@@ -63,6 +63,8 @@ class Limits(NamedTuple):
     """Events that the member may hold, without those that have expired."""
     deliveries: int = MAX_DELIVERIES
     """Deliveries of an event; instead of one more, it becomes a dead letter. 0 is no limit."""
+    runs: int = 20
+    """Runs of events that are delivered again: it bounds the length of a cursor."""
 
 
 class Receipt(NamedTuple):
@@ -73,6 +75,23 @@ class Receipt(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.entry}.{self.deliveries}"
+
+
+class Run(NamedTuple):
+    """Events that a member got with one answer: `<first entry>_<receipt of the last one>`.
+
+    Nothing between the two can come to the member with another answer, but for the same events: these have more
+    deliveries then. Without a first entry it is all that the member has up to the last one.
+    """
+
+    last: Receipt
+    first: str = ""
+    """Its id on the shard of the last one."""
+    after: str = ""
+    """The position of the group before these, if they are new."""
+
+    def __str__(self) -> str:
+        return f"{self.first}_{self.last}" if self.first else str(self.last)
 
 
 class Delivered(NamedTuple):
@@ -107,6 +126,8 @@ class Page:
     """Events that became dead letters, since they were delivered as often as they may be."""
     held: int = 0
     """Events that the member holds, these included."""
+    runs: Sequence[Run] = ()
+    """The same events, for a cursor."""
 
 
 def consumer_of(member: str, visibility: float) -> str:
@@ -136,7 +157,7 @@ class PullGroup:
         sizes = (min(limits.events, PAGE), limits.size, MAX_PENDING)
         idles = (round(CLAIM_AFTER * 1000), LONG_IDLE_MS // 2)
         rest = (RETURNED, start, round(unused * 1000), limits.held)
-        most = (self._name.partition(".")[0], MAX_GROUPS, MAX_MEMBERS, limits.deliveries, _now_ms())
+        most = (self._name.partition(".")[0], MAX_GROUPS, MAX_MEMBERS, limits.deliveries, _now_ms(), limits.runs)
         reply: Any = await checking_types(
             _receive(self._redis, self._keys, [self._name, consumer, *sizes, *idles, *rest, *most])
         )
@@ -144,12 +165,15 @@ class PullGroup:
             if (what := reply[0].decode()) == ABSENT:
                 return Page(ABSENT, 0, 0, 0, ())
             raise self._too_many(what)
-        state, missed, trimmed, pending, entries, deliveries, dead, held = reply
+        state, missed, trimmed, pending, entries, deliveries, dead, held, runs = reply
         events = [
             Delivered(record_of(entry, dict(zip(flat[::2], flat[1::2], strict=True))), number)
             for (entry, flat), number in zip(entries, deliveries, strict=True)
         ]
-        return Page(state.decode(), missed, trimmed, pending, events, dead, held)
+        parts = [
+            Run(Receipt(last.decode(), number), first.decode(), after.decode()) for first, last, number, after in runs
+        ]
+        return Page(state.decode(), missed, trimmed, pending, events, dead, held, parts)
 
     def _too_many(self, things: str) -> TooMany:
         owner, most_groups, most_members = self._name.partition(".")[0], MAX_GROUPS, MAX_MEMBERS
@@ -167,9 +191,12 @@ class PullGroup:
             count += done
         return count
 
-    async def acknowledge_up_to(self, member: str, entry: str) -> int | None:
-        """Acknowledge all events that `member` holds, up to and including `entry`; return how many, or None."""
-        return await self._acknowledge("up_to", member, entry)
+    async def acknowledge_runs(self, member: str, runs: Sequence[Run]) -> int | None:
+        """Acknowledge the events of these runs that `member` still holds; return how many, or None."""
+        parts: list[str | int] = []
+        for run in runs:
+            parts += (run.first, *run.last) if run.first else ("-", run.last.entry, "")
+        return await self._acknowledge("runs", member, *parts)
 
     async def extend(self, receipts: Sequence[Receipt], visibility: float) -> list[str] | None:
         """Let the events expire `visibility` seconds from now; return those that were extended, or None.
@@ -196,7 +223,7 @@ class PullGroup:
             rejected += (entry.decode() for entry in done)
         return rejected
 
-    async def _acknowledge(self, *arguments: str) -> int | None:
+    async def _acknowledge(self, *arguments: str | int) -> int | None:
         done: int = await checking_types(_acknowledge(self._redis, self._keys[:2], [self._name, *arguments]))
         return None if done < 0 else done
 

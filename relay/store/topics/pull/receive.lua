@@ -7,12 +7,15 @@
 --       ones (ms), consumer of returned ones, start of a new group (empty: make none), minimum idle time of unused
 --       consumers to be deleted (ms; 0: delete none), limit of events that the member may hold, unless they have expired,
 --       owner of the group (its groups have that name, or begin with it and a dot), most groups of an owner, most
---       members of a group, most deliveries of an event (0: no limit), now (ms)
+--       members of a group, most deliveries of an event (0: no limit), now (ms), most runs of events that are delivered
+--       again
 -- Returns: `groups` or `members` if there are as many as there may be, and `absent` if there is no such group and none was
 -- to be made; then nothing was done. Else
 -- `joined`, `created` or `restored`; number of events that were trimmed before the group read them (-1:
 -- unknown, at least one); number of those trimmed while they were pending; number of pending events afterwards; entries;
--- the number of deliveries of each; number of events that became dead letters; number of events that the member holds.
+-- the number of deliveries of each; number of events that became dead letters; number of events that the member holds; and
+-- the runs of the events: of each the first id, the last one, the number of deliveries, and for new events the position of
+-- the group before. Between the events of a run nothing else can come to the member later, whatever it is sent.
 --#include types
 --#include pull_group
 --#include group_letters
@@ -22,13 +25,13 @@ local left, bytes, room = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]
 local claim_after, returned_idle, unused = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[10])
 local may_hold = tonumber(ARGV[11])
 local owner, most_groups, most_members = ARGV[12], tonumber(ARGV[13]), tonumber(ARGV[14])
-local max_deliveries, now = tonumber(ARGV[15]), ARGV[16]
+local max_deliveries, now, most_runs = tonumber(ARGV[15]), ARGV[16], tonumber(ARGV[17])
 must_be('stream', stream, dead)
 must_be('hash', places)
 
 local step = math.max(math.min(16, math.floor(bytes / 65536)), 1) -- entries: a batch ends soon after its limit of bytes
 local state, missed, trimmed, buried, held = 'joined', 0, 0, 0, 0
-local entries, deliveries = {}, {}
+local entries, deliveries, runs = {}, {}, {}
 
 local function has_room_for_group()
     if redis.call('EXISTS', stream) == 0 then
@@ -78,6 +81,16 @@ local function add(rows, count_of)
     end
 end
 
+-- Adds an event to the last run, or begins one with it.
+local function note(id, count, is_apart, position)
+    local run = runs[#runs]
+    if run and not is_apart and run[3] == count then
+        run[2] = id
+    else
+        runs[#runs + 1] = { id, id, count, position or '' }
+    end
+end
+
 local function least_idle_of(holder)
     return holder == returned and returned_idle or visibility_of(holder) or claim_after
 end
@@ -90,6 +103,26 @@ local function bury_worn_out(row)
     else
         trimmed = trimmed + 1
     end
+end
+
+-- The events before which another one is pending, which the member does not get with them; and how many of them, in
+-- order, it may get: as many as make no more than `most_runs`.
+local function divide(ids, count_of, count)
+    local is_apart, seen, comes_after_other = {}, {}, true
+    for _, row in ipairs(redis.call('XPENDING', stream, name, ids[1], ids[count], 4 * count)) do
+        seen[row[1]], is_apart[row[1]] = true, comes_after_other
+        comes_after_other = count_of[row[1]] == nil
+    end
+    local parts = 0
+    for at = 1, count do
+        if is_apart[ids[at]] or count_of[ids[at]] ~= count_of[ids[at - 1]] then
+            parts = parts + 1
+        end
+        if parts > most_runs or not seen[ids[at]] then
+            return is_apart, at - 1
+        end
+    end
+    return is_apart, count
 end
 
 local function claim_expired(summary)
@@ -109,14 +142,25 @@ local function claim_expired(summary)
         end
     end
     left = math.min(left, may_hold - held)
+    if #ids == 0 or left <= 0 then
+        return
+    end
     table.sort(ids, is_before)
+    local wanted = math.min(#ids, left)
+    local is_apart, count = divide(ids, count_of, wanted)
     local at = 1
-    while at <= #ids and left > 0 and bytes > 0 do
-        local last = math.min(at + math.min(step, left) - 1, #ids)
+    while at <= count and left > 0 and bytes > 0 do
+        local last = math.min(at + math.min(step, left) - 1, count)
         local rows = redis.call('XCLAIM', stream, name, consumer, 0, unpack(ids, at, last))
         trimmed = trimmed + (last - at + 1) - #rows
         add(rows, count_of)
+        for claimed = at, last do -- also those that were trimmed: they may be the first of their run
+            note(ids[claimed], count_of[ids[claimed]], is_apart[ids[claimed]])
+        end
         at = last + 1
+    end
+    if count < wanted then
+        left = 0 -- the rest comes before new events
     end
 end
 
@@ -139,11 +183,16 @@ local function read_new(group)
         local position = first and id_before(first[1]) or info['last-generated-id']
         redis.call('XGROUP', 'SETID', stream, name, position, 'ENTRIESREAD', removed)
     end
+    local is_first = true
     while left > 0 and bytes > 0 and room > 0 do
         local count = math.min(step, left, room)
         local reply = redis.call('XREADGROUP', 'GROUP', name, consumer, 'COUNT', count, 'STREAMS', stream, '>')
         local rows = reply and reply[1][2] or {}
         add(rows, {})
+        for at, row in ipairs(rows) do
+            note(row[1], 1, at == 1 and is_first, group['last-delivered-id'])
+        end
+        is_first = false
         room = room - #rows
         if #rows < count then
             break
@@ -192,4 +241,4 @@ end
 if #entries > 0 or buried > 0 or state ~= 'joined' then
     save_place(places, stream, name)
 end
-return { state, missed, trimmed, group_of(stream, name)['pending'], entries, deliveries, buried, held + #entries }
+return { state, missed, trimmed, group_of(stream, name)['pending'], entries, deliveries, buried, held + #entries, runs }

@@ -18,7 +18,7 @@ from relay.core.errors import RelayError
 from relay.store.driver.client import REDIS_ERRORS
 from relay.store.driver.streams import order_of
 from relay.store.sharding.places import entry_name, entry_of
-from relay.store.topics.pull.group import ABSENT, Delivered, Limits, Page, PullGroup, Receipt
+from relay.store.topics.pull.group import ABSENT, Delivered, Limits, Page, PullGroup, Receipt, Run
 from relay.store.topics.topics import read_topics
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ class Reading(NamedTuple):
 
 
 class UpTo(NamedTuple):
-    """The result of acknowledging up to events of several shards."""
+    """The result of acknowledging runs of events of several shards."""
 
     done: int | None
     """The number of events that were acknowledged; None if there is no such group."""
-    left: list[Receipt]
-    """The receipts on shards that did not answer."""
+    left: list[Run]
+    """The runs on shards that did not answer."""
     error: Exception | None
     """The error of one of these."""
 
@@ -95,13 +95,15 @@ class WholeGroup:
         found = await self._each(map(entry_of, entries), lambda part, here: part.acknowledge(here))
         return _sum(list(found.values()))
 
-    async def acknowledge_up_to(self, member: str, receipts: Sequence[Receipt]) -> UpTo:
-        """Acknowledge all events that `member` holds on the shards of these receipts, up to and including each."""
-        lasts = {n: max(found, key=order_of) for n, found in self._by_shard(entry_of(each.entry) for each in receipts)}
-        found = await _gathered({n: self.parts[n].acknowledge_up_to(member, last) for n, last in lasts.items()})
+    async def acknowledge_runs(self, member: str, runs: Sequence[Run]) -> UpTo:
+        """Acknowledge the events of these runs that `member` still holds, each run on its shard."""
+        located = [(run._replace(last=last), n) for run in runs for last, n in [_located(run.last)]]
+        found = await _gathered(
+            {n: self.parts[n].acknowledge_runs(member, here) for n, here in self._by_shard(located)}
+        )
         errors = {n: result for n, result in found.items() if isinstance(result, Exception)}
         counts = [result for result in found.values() if not isinstance(result, Exception)]
-        left = [receipt for receipt in receipts if entry_of(receipt.entry)[1] in errors]
+        left = [run for run in runs if entry_of(run.last.entry)[1] in errors]
         return UpTo(_sum(counts), left, next(iter(errors.values()), None))
 
     async def extend(self, receipts: Sequence[Receipt], visibility: float) -> list[str] | None:
@@ -191,7 +193,8 @@ def _named(page: Page, shard: int) -> Page:
         Delivered(record._replace(entry=entry_name(record.entry, shard)), deliveries)
         for record, deliveries in page.events
     ]
-    return replace(page, events=events)
+    runs = [run._replace(last=run.last._replace(entry=entry_name(run.last.entry, shard))) for run in page.runs]
+    return replace(page, events=events, runs=runs)
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:

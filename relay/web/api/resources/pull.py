@@ -27,7 +27,7 @@ from relay.services.topics.pull.request import (
     check,
 )
 from relay.store.keys import GroupName
-from relay.store.topics.pull.group import MAX_PENDING, Delivered, Receipt
+from relay.store.topics.pull.group import MAX_PENDING, Delivered, Run
 from relay.web.api.models import DurationText, Input, Output
 from relay.web.api.operation import EVENT_STREAM, Call, Tag, operation
 from relay.web.api.resources.topic_event import TopicEvent, fields_of
@@ -40,7 +40,7 @@ TAG = Tag("pull", "Events for readers without Redis: pull groups over HTTP, and 
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Receipts = Annotated[list[Annotated[str, Field(max_length=60)]], Field(min_length=1, max_length=settle.MAX_RECEIPTS)]
-Cursor = Annotated[str, Field(max_length=4000)]
+Cursor = Annotated[str, Field(max_length=6000)]
 Visibility = Annotated[DurationText, Field(ge=MIN_VISIBILITY, le=MAX_VISIBILITY)]
 
 
@@ -80,7 +80,7 @@ class ReceiveQuery(Reading):
     wait: Annotated[DurationText, Field(ge=0, le=MAX_WAIT)] = 0.0
     """Time to wait for the first event, up to `30s`."""
     ack: Cursor | None = None
-    """The `cursor` of the batch before: acknowledges all that this member has up to it, then receives."""
+    """The `cursor` of the batch before: acknowledges the events of that batch that this member has, then receives."""
 
 
 class StreamQuery(Reading):
@@ -95,7 +95,7 @@ class AcknowledgeBody(Input):
 
     receipts: Receipts | None = None
     up_to: Cursor | None = None
-    """The `cursor` of a batch: all that `member` has up to it. Or the receipt of an event: up to it, on its shard."""
+    """The `cursor` of a batch: those of its events that `member` has. Or a receipt: all it has up to it, on its shard."""
     member: Name = "http"
     """The reader that has the events, for `up_to`."""
 
@@ -174,11 +174,11 @@ async def receive_events(call: Call, path: GroupPath, query: ReceiveQuery) -> Pu
     arrivals = streams.arrivals
     wanted = replace(_request(path, query), limit=query.limit, wait=query.wait)
     check(wanted)
-    left: Sequence[Receipt] = ()
+    left: Sequence[Run] = ()
     if query.ack is not None:
-        place, lasts = GroupName(path.topic, path.group), settle.receipts_of(query.ack, "ack")
+        place, runs = GroupName(path.topic, path.group), settle.runs_of(query.ack, "ack")
         with suppress(NotFound):  # a lost group is made again, and what was not acknowledged is delivered again
-            left = await settle.acknowledge_as_far(call.context, arrivals, call.principal, place, query.member, lasts)
+            left = await settle.acknowledge_as_far(call.context, arrivals, call.principal, place, query.member, runs)
     with streams.polling(call.principal) if query.wait else nullcontext():
         batch = await receive(call.context, arrivals, call.principal, wanted, lambda: is_gone(call.request))
         batch.left = left
@@ -227,7 +227,7 @@ async def stream_group(call: Call, path: GroupPath, query: StreamQuery) -> web.S
 async def acknowledge_events(call: Call, path: GroupPath, body: AcknowledgeBody) -> Settled:
     """Acknowledge received events: they are handled, and not delivered to the group again.
 
-    With `receipts` exactly these, also if another reader has them now; with `up_to` all that the member has up to it.
+    With `receipts` exactly these, also if another reader has them now; with `up_to` those that the member has.
     """
     arrivals, place = streams_of(call.request).arrivals, GroupName(path.topic, path.group)
     if (body.receipts is None) == (body.up_to is None):
@@ -235,8 +235,8 @@ async def acknowledge_events(call: Call, path: GroupPath, body: AcknowledgeBody)
     if body.receipts is not None:
         done = await settle.acknowledge(call.context, arrivals, call.principal, place, body.receipts)
     else:
-        lasts = settle.receipts_of(body.up_to or "", "up_to")
-        done = await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, body.member, lasts)
+        runs = settle.runs_of(body.up_to or "", "up_to")
+        done = await settle.acknowledge_runs(call.context, arrivals, call.principal, place, body.member, runs)
     return Settled.model_validate(done)
 
 

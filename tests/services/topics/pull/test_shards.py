@@ -14,11 +14,11 @@ from relay.services.topics.pull.receive import batches, receive
 from relay.services.topics.pull.request import Request
 from relay.services.topics.pull.settle import (
     acknowledge,
-    acknowledge_up_to,
+    acknowledge_runs,
     extend,
-    receipts_of,
     reject,
     release,
+    runs_of,
 )
 from relay.store.isolation import WrongType
 from relay.store.keys import GroupName
@@ -52,8 +52,8 @@ async def pending_on(shard: Redis) -> int:
 
 async def acknowledge_all(context: Context, arrivals: Arrivals, batch: Batch) -> int:
     assert batch.cursor is not None
-    lasts = receipts_of(batch.cursor, "ack")
-    return (await acknowledge_up_to(context, arrivals, CRM, GROUP, batch.member, lasts)).done
+    runs = runs_of(batch.cursor, "ack")
+    return (await acknowledge_runs(context, arrivals, CRM, GROUP, batch.member, runs)).done
 
 
 async def test_batch_has_the_events_of_all_shards_in_the_order_of_their_ids(
@@ -65,7 +65,7 @@ async def test_batch_has_the_events_of_all_shards_in_the_order_of_their_ids(
     batch = await receive(whole, whole_arrivals, CRM, READ)
     assert (ids(batch), batch.state, batch.pending) == (["a", "b", "c", "f", "e", "d"], "created", 6)
     assert receipts(batch)[-2:] == ["5000-0.1", "5000-0.2.1"]
-    assert batch.cursor == "5000-0.1,5000-0.2.1,4000-0.3.1"
+    assert batch.cursor == "1000-0_5000-0.1,2000-0_5000-0.2.1,4000-0_4000-0.3.1"
     assert await acknowledge_all(whole, whole_arrivals, batch) == 6
     assert await pending(shards) == [0, 0, 0, 0]
     assert (await receive(whole, whole_arrivals, CRM, READ)).has_news is False
