@@ -95,7 +95,7 @@ class AcknowledgeBody(Input):
 
     receipts: Receipts | None = None
     up_to: Cursor | None = None
-    """The `cursor` of a batch: those of its events that `member` has. Or a receipt: all it has up to it, on its shard."""
+    """The `cursor` of a batch: its events that `member` has. Or a receipt: all that it has up to that, on its shard."""
     member: Name = "http"
     """The reader that has the events, for `up_to`."""
 
@@ -227,7 +227,7 @@ async def stream_group(call: Call, path: GroupPath, query: StreamQuery) -> web.S
 async def acknowledge_events(call: Call, path: GroupPath, body: AcknowledgeBody) -> Settled:
     """Acknowledge received events: they are handled, and not delivered to the group again.
 
-    With `receipts` exactly these, also if another reader has them now; with `up_to` those that the member has.
+    With `receipts` exactly these, also if another reader has them now; with `up_to` what the member has of a batch.
     """
     arrivals, place = streams_of(call.request).arrivals, GroupName(path.topic, path.group)
     if (body.receipts is None) == (body.up_to is None):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,8 @@ from relay.store.topics.pull.group import consumer_of
 from tests.services.topics.pull.reading import CRM, feed, ids, receipts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.services.context import Context
     from relay.services.topics.pull.batch import Batch
     from relay.store.driver.client import Redis

@@ -39,7 +39,7 @@ _VALUES: dict[str, tuple[Any, ...]] = {
     "start": ("start", "end"),
     "member": ("one", "two"),
     "visibility": ("60s", "1s"),
-    "ack": ("1-0.1",),
+    "ack": ("1-0.1", "1-0_2-0.1"),
     "rate": (1.0, 100.0),
     "secret": ("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",),
     "overlap": ("1h", "0s"),
