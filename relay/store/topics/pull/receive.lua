@@ -108,18 +108,27 @@ end
 -- The events before which another one is pending, which the member does not get with them; and how many of them, in
 -- order, it may get: as many as make no more than `most_runs`.
 local function divide(ids, count_of, count)
-    local is_apart, seen, comes_after_other = {}, {}, true
-    for _, row in ipairs(redis.call('XPENDING', stream, name, ids[1], ids[count], 4 * count)) do
-        seen[row[1]], is_apart[row[1]] = true, comes_after_other
-        comes_after_other = count_of[row[1]] == nil
-    end
-    local parts = 0
-    for at = 1, count do
-        if is_apart[ids[at]] or count_of[ids[at]] ~= count_of[ids[at - 1]] then
-            parts = parts + 1
+    local is_apart, parts, at, from, is_after_other = {}, 0, 1, ids[1], true
+    local page = 8 -- rows: more while no others are between
+    while at <= count do
+        for _, row in ipairs(redis.call('XPENDING', stream, name, from, ids[count], page)) do
+            from = '(' .. row[1]
+            if row[1] ~= ids[at] then
+                is_after_other = true
+            else
+                if is_after_other or count_of[row[1]] ~= count_of[ids[at - 1]] then
+                    parts = parts + 1
+                end
+                if parts > most_runs then
+                    return is_apart, at - 1
+                end
+                is_apart[row[1]], is_after_other, at = is_after_other, false, at + 1
+            end
         end
-        if parts > most_runs or not seen[ids[at]] then
-            return is_apart, at - 1
+        if is_after_other then
+            from, page = ids[at], 8 -- what else is before it does not matter
+        else
+            page = math.min(page * 2, 256)
         end
     end
     return is_apart, count

@@ -122,6 +122,20 @@ async def test_events_that_come_again_are_acknowledged_without_those_between(
     assert await pending(context.redis) == [*entries[3:5], *entries[6:9]]
 
 
+async def test_few_events_among_many_come_again_together(context: Context, arrivals: Arrivals) -> None:
+    entries = await feed(context.redis, *(f"e{number}" for number in range(1000)))
+    lost = await receive(context, arrivals, CRM, READ)
+    await expire(context.redis, lost, chosen=slice(0, 700, 100))
+    await expire(context.redis, lost, chosen=slice(800, 1000))
+    await feed(context.redis, "new")
+    again = await receive(context, arrivals, CRM, READ)
+    wanted = [*range(0, 700, 100), *range(800, 1000)]
+    assert ids(again) == [*(f"e{number}" for number in wanted), "new"]
+    assert len(again.runs) == 9
+    assert await acknowledge(context, arrivals, again.cursor) == 208
+    assert await pending(context.redis) == [entry for number, entry in enumerate(entries) if number not in wanted]
+
+
 async def test_large_batches_are_acknowledged_over_their_pages(context: Context, arrivals: Arrivals) -> None:
     entries = await feed(context.redis, *(f"e{number}" for number in range(2500)))
     lost = await receive(context, arrivals, CRM, READ)
