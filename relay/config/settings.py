@@ -61,8 +61,8 @@ class Settings(PageSettings):
     `_`, `-` and `.`. Relays that share a Redis need different ones, and all of one relay, pull teams too, the same.
     """
     relay_shards: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = 1
-    """Number of shards, parts of the relay that hold events apart from each other; on a cluster, each is on one primary.
-    All processes need the same number; `relay shards` changes it while the relay runs.
+    """Number of shards, parts of the relay that hold events apart from each other; on a cluster each is on one
+    primary. All processes need the same number; `relay shards` changes it while the relay runs.
     """
     relay_public_url: Annotated[str, AfterValidator(forms.public_url)] | None = None
     """Base URL at which Linq reaches the ingress, such as `https://relay.example.com`. It must be https (http is
