@@ -24,9 +24,10 @@ from relay.core.errors import RelayError
 from relay.gaps.compare import Candidate, candidate_of, gaps_among, is_of
 from relay.gaps.rebuild import time_ms_of
 from relay.store.driver.client import ask
-from relay.store.gaps.backfilled import MAX_BACKFILLED, NoRoom, by_shard, put_back
+from relay.store.gaps.backfilled import MAX_BACKFILLED, NoRoom, ShardPlace, by_shard, put_back
 from relay.store.gaps.message_index import MessageIndex
 from relay.store.gaps.walk_record import LineFindings, Mode, WalkRecord, WalkState
+from relay.store.sharding.growth.fence import StalePlacement
 from relay.store.sharding.growth.state import number_in_use
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ _MAX_PAGES = 20_000  # of a list: two million rows
 _PUT_AT_ONCE = 100  # messages of a script
 _FULL_INBOX = 5_000  # events; then the backfill waits for the router
 _PAUSE = 0.1
+_MAX_PLACINGS = 300
 _ROOM_TIMEOUT = 600.0  # seconds for which it waits for the router
 
 log = structlog.get_logger()
@@ -193,18 +195,38 @@ class Walker:
 
     async def _put_back(self, gaps: Sequence[Gap], read: Sequence[ReadTo]) -> None:
         """Put messages back, oldest first, each on its shard."""
-        ordered = sorted(gaps, key=lambda gap: gap.candidate.at_ms)
-        number = await number_in_use(self._shards[0]) if len(self._shards) > 1 else 1  # fewer while the relay grows
-        for shard, messages in by_shard((gap.event for gap in ordered), number).items():
-            for at in range(0, len(messages), _PUT_AT_ONCE):
-                await self._put_part(self._shards[shard], messages[at : at + _PUT_AT_ONCE], read[shard])
+        ordered = [gap.event for gap in sorted(gaps, key=lambda gap: gap.candidate.at_ms)]
+        stale: StalePlacement | None = None
+        for _ in range(_MAX_PLACINGS):
+            ordered, stale = await self._put_placed(ordered, read)
+            if stale is None:
+                return
+            await asyncio.sleep(_PAUSE)  # until a process has opened the new shards
+        raise WalkError(str(stale))
 
-    async def _put_part(self, shard: Redis, messages: Sequence[MissingMessage], read: ReadTo) -> None:
+    async def _put_placed(
+        self, messages: Sequence[MissingMessage], read: Sequence[ReadTo]
+    ) -> tuple[list[MissingMessage], StalePlacement | None]:
+        """Put messages back; return those that a shard refused since the relay has grown meanwhile, and its error."""
+        number = await number_in_use(self._shards[0]) if len(self._shards) > 1 else 1  # fewer while the relay grows
+        left: list[MissingMessage] = []
+        stale = None
+        for shard, of_shard in by_shard(messages, number).items():
+            for at in range(0, len(of_shard), _PUT_AT_ONCE):
+                part = of_shard[at : at + _PUT_AT_ONCE]
+                try:
+                    await self._put_part(ShardPlace(self._shards[shard], read[shard], number), part)
+                except StalePlacement as error:
+                    left += part
+                    stale = error
+        return left, stale
+
+    async def _put_part(self, place: ShardPlace, messages: Sequence[MissingMessage]) -> None:
         """Put messages back on a shard, once its inbox has room."""
-        await _room_in_inbox(shard, self._clock)
+        await _room_in_inbox(place.shard, self._clock)
         most = MAX_BACKFILLED // len(self._shards)
         try:
-            result = await put_back(shard, messages, read, self._now_ms(), most, self._walk.account)
+            result = await put_back(place, messages, self._now_ms(), most, self._walk.account)
         except NoRoom:
             noted, of_shard = ("a million", "") if len(self._shards) == 1 else (f"{most:,}", " on a shard")
             raise WalkError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,12 @@ from relay.store.fleet.processes import Reporter
 from relay.store.gaps.message_index import MessageIndex, begin_index
 from relay.store.gaps.outages import Outage, forget_outage, pending_outage
 from relay.store.gaps.walk_record import Mode, WalkRecord
+from relay.store.sharding.growth.fence import advance, prepare_fences
 from relay.store.sharding.shards import Shards, open_shards
 from relay.store.state.linq.gaps import gap_samples
 from tests.clusters import clusters
 from tests.gaps.stage import HOUR_MS, Stage, messages_in, stage_of
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -73,6 +76,32 @@ async def test_messages_come_back_by_the_number_in_use_while_the_relay_grows(sta
     put = [await shard.xlen(shard.key.inbox) for shard in shards.all]
     assert (sum(put[:2]), put[2:]) == (30, [0, 0])
     assert min(put[:2]) > 0
+
+
+async def test_messages_are_placed_again_by_a_relay_that_grows_meanwhile(stage: Stage, shards: Shards) -> None:
+    """Until it is open, a new shard takes nothing; from its fence on, an old one takes nothing by the former number."""
+    await shards.home.set(shards.home.key.shards, 2)
+    await prepare_fences(shards.all, 2)
+    await advance(shards.all, 2, 4, 0)
+    stage.outage(messages=30, chats=12)
+    before = await placements(shards.home)
+    walking = asyncio.create_task(stage.walk())
+    await eventually(lambda: more_than(before, shards.home))
+    assert [await shard.xlen(shard.key.inbox) for shard in shards.all] == [0] * 4
+    await shards.home.set(shards.home.key.shards, 4)
+    assert (await walking).put == 30
+    for shard in shards.all:
+        for _, fields in await shard.xrange(shard.key.inbox):
+            assert shards.of(shard_key_in(Dialect.V3, fields[b"body"])) is shard
+
+
+async def placements(redis: Redis) -> int:
+    """Return how often a script has looked at the number by which events are placed, or anything has at a hash."""
+    return int((await redis.info("commandstats")).get("cmdstat_hget", {}).get("calls", 0))
+
+
+async def more_than(before: int, redis: Redis) -> bool:
+    return await placements(redis) > before
 
 
 @pytest.mark.slow

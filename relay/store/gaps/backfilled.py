@@ -16,7 +16,7 @@ order. The shards share the number of notes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.event import Dialect, source_name
 from relay.core.sharding.placement import shard_of
@@ -25,6 +25,7 @@ from relay.store import wakeups
 from relay.store.driver.scripts import Script
 from relay.store.gaps.message_index import HOUR_MS, lifetime_ms, message_key
 from relay.store.gaps.walk_record import LIFE_MS
+from relay.store.sharding.growth.fence import StalePlacement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,31 +86,42 @@ def by_shard(messages: Iterable[MissingMessage], shards: int) -> dict[int, list[
     return found
 
 
+class ShardPlace(NamedTuple):
+    """A shard to which messages belong."""
+
+    shard: Redis
+    read: ReadTo
+    """Result of `MessageIndex.read` for it."""
+    placed_by: int
+    """The number of shards by which it was chosen."""
+
+
 async def put_back(
-    redis: Redis,
+    place: ShardPlace,
     messages: Sequence[MissingMessage],
-    read: ReadTo,
     now_ms: int,
     most: int = MAX_BACKFILLED,
     account: str | None = None,
 ) -> PutBack:
-    """Put messages back into the inbox of their shard, `redis`; `account` is that of their line.
-
-    `read` is what `MessageIndex.read` returned for the shard.
+    """Put messages back into the inbox of their shard; `account` is that of their line.
 
     Raises:
         NoRoom: `most` backfilled messages are noted.
+        StalePlacement: events are placed by another number there; nothing is put back.
     """
-    hour, length = read
+    redis, (hour, length) = place.shard, place.read
     key, wakeup = redis.key, wakeups.route(redis.key)
     following = max(hour, now_ms // HOUR_MS)
     keys = [key.inbox, key.counts, key.queue, key.backfilled, key.messages(hour), key.messages(following)]
     keys.append(key.walk(account=account))
     arguments: list[bytes | str | int] = [length, most, now_ms, wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS]
-    arguments += (source_name(Dialect.V3, account), LIFE_MS)
+    arguments += (source_name(Dialect.V3, account), LIFE_MS, place.placed_by)
     for message in messages:
         arguments += (message.field, message.key, message.event_id, message.event_type, message.body)
-    put, before, meanwhile = await _put_back(redis, keys, arguments)
+    result = await _put_back(redis, keys, arguments)
+    if isinstance(result, int):
+        raise StalePlacement(result)
+    put, before, meanwhile = result
     if put < 0:
         raise NoRoom
     return PutBack(put, before, meanwhile)

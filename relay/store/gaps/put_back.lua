@@ -2,17 +2,23 @@
 -- KEYS: inbox, counts, arq queue, backfilled messages, message index of the hour that was read last, and of the next,
 --       progress of the walk on this shard
 -- ARGV: bytes that were read of the former, most backfilled messages, now (ms), wakeup: job id, payload, lifetime (ms),
---       API and account (`source_name`), life of the progress (ms); then per message: field (`<event type>:<line>:<message
---       id>`), key in the index, event id, event type, body
--- Returns the numbers of those put back, put back before, and accepted meanwhile; the first is -1 if there is no room.
+--       API and account (`source_name`), life of the progress (ms), number of shards by which the messages were placed; then
+--       per message: field (`<event type>:<line>:<message id>`), key in the index, event id, event type, body
+-- Returns the numbers of those put back, put back before, and accepted meanwhile; the first is -1 if there is no room. If
+-- events are placed by another number here, returns that number, and puts nothing back.
 --#include wake
 --#include types
+--#include placed
 local inbox, counts, queue, backfilled, index, next_index, walk = unpack(KEYS)
+local other = placed_by_other(counts, ARGV[9])
+if other then
+    return other
+end
 must_be('stream', inbox)
 must_be('hash', counts, backfilled, walk)
 must_be('zset', queue)
 must_be('string', index, next_index)
-local WIDTH, first, width = 8, 9, 5
+local WIDTH, first, width = 8, 10, 5
 local accepted = {}
 local function note(keys)
     for at = 1, #keys, WIDTH do

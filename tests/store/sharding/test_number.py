@@ -42,6 +42,14 @@ async def test_relay_that_has_counted_events_without_a_number_has_one(redis: Red
     await start(redis_url, 1)
 
 
+async def test_number_that_was_lost_is_that_of_the_counts(redis: Redis, redis_url: str) -> None:
+    await start(redis_url, 4)
+    await redis.delete(redis.key.shards)
+    with pytest.raises(SettingsError, match="it is 1, but the relay has 4"):
+        await start(redis_url, 1)
+    await start(redis_url, 4)
+
+
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
     """A Redis that does not run yet."""
