@@ -106,7 +106,7 @@ Everything else (of lines: `store.lines`)
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned, lost,
                                           quarantine_dropped, quarantine_retried, id_conflict; `routed:<stream>` by
-                                          topic; `placed_by`, the number of shards, once the relay grew
+                                          topic; `placed_by`, the number of shards, if it is not one
     relay:audited               string    accepted events at the last audit: fewer now means that counters were deleted
     relay:refused               hash      requests that the ingress refused, by code
     relay:contracts             hash      what was learned of each event type and payload version, `<type> <version>`

@@ -27,8 +27,9 @@ def acceptor_of(shard: Redis, placed_by: int) -> Acceptor:
 
 
 async def test_shard_of_a_relay_that_never_grew_takes_any(shards: Shards) -> None:
-    assert await fence_of(shards.home) is None
-    async with acceptor_of(shards.home, 1) as acceptor:
+    shard = shards.all[1]
+    assert await fence_of(shard) is None
+    async with acceptor_of(shard, 1) as acceptor:
         assert await acceptor.accept(webhook_of()) is True
 
 
