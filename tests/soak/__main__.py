@@ -95,9 +95,10 @@ def soak(
 def _languages(text: str | None) -> tuple[str, ...]:
     """Return the languages that are named, or all; an error if a tool of one is missing."""
     names = tuple(PROGRAMS) if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
-    for name in names:
+    for name in names:  # before the tools, which a machine need not have
         if name not in PROGRAMS:
             raise typer.BadParameter(f"unknown {name}; the groups are {', '.join(PROGRAMS)}", param_hint="--languages")
+    for name in names:
         if missing := [tool for tool in PROGRAMS[name].tools if not shutil.which(tool)]:
             raise typer.BadParameter(f"{name} needs {', '.join(missing)} on the PATH", param_hint="--languages")
     if not names:

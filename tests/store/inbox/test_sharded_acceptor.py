@@ -57,7 +57,8 @@ async def test_event_is_in_the_inbox_of_its_shard_once(redis: Redis, redis_url: 
         assert (answers.count(True), answers.count(False)) == (3, 24)
         for shard in shards.all:
             assert await ids_in(shard) == [expected[shard.key.name].id]
-            assert await hash_of(shard, shard.key.counts) == {"accepted": "1", "duplicate": "8"}
+            counts = await hash_of(shard, shard.key.counts)
+            assert (counts["accepted"], counts["duplicate"]) == ("1", "8")
             assert await shard.zcard(shard.key.queue) == 1
 
 
