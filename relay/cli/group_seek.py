@@ -16,8 +16,7 @@ from relay.process.event_loop import run
 from relay.services.context import open_context
 from relay.services.topics import groups
 from relay.services.topics.groups import SeekPlan, Target
-from relay.store.driver.streams import is_entry_id
-from relay.store.sharding.places import entry_of
+from relay.store.sharding.places import is_entry_name
 from relay.store.topics.history import BEGINNING, ms_of
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def _target(text: str) -> Target:
         return Target.start()
     if text in {"$", "end"}:
         return Target.end()
-    if is_entry_id(entry_of(text)[0]):
+    if is_entry_name(text):
         return Target.at_entry(text)
     ms = parsed_past_time(text, "--to")
     assert ms is not None  # noqa: S101  the text is not None

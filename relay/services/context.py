@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from relay.parts import open_events, open_store
 from relay.rules.current import Rules
 from relay.store import audit
+from relay.store.driver.replication import Replication
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,6 +35,16 @@ class Context:
     def now_ms(self) -> int:
         """The time, Unix milliseconds."""
         return round(self.clock() * 1000)
+
+    @property
+    def dedupe_window_ms(self) -> int:
+        """The time for which the ids of events are kept, milliseconds."""
+        return round(self.settings.relay_dedupe_window * 1000)
+
+    @property
+    def replication(self) -> Replication | None:
+        """The confirmation by replicas that a write about accepted events needs."""
+        return Replication.to_replicas(self.settings.relay_replicas)
 
     async def config(self) -> RelayConfig:
         """Return the rules in force.

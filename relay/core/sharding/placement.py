@@ -57,3 +57,8 @@ def shard_of(key: ShardKey, shards: int) -> int:
         return 0
     digest = sha256(str(key).encode(errors="surrogatepass")).digest()
     return jump_hash(int.from_bytes(digest[:8], "big"), shards)
+
+
+def shard_of_chat(chat: str, shards: int) -> int:
+    """Return the number of the shard that has the events of a chat."""
+    return shard_of(ShardKey("", chat), shards)

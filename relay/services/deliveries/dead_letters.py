@@ -13,10 +13,10 @@ from relay.core.errors import Conflict, Hint, Invalid, NotFound, Problem
 from relay.core.event_filter import EventFilter
 from relay.services.access import lanes_of, subscriptions_of
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
-from relay.store.driver.streams import SKEW_MS, is_entry_id
+from relay.store.driver.streams import SKEW_MS
 from relay.store.lanes.attempts.log import FoundAttempt, attempts_of
 from relay.store.lanes.many.dead_letters import AllDeadLetters, letter_at
-from relay.store.sharding.places import entry_of
+from relay.store.sharding.places import is_entry_name
 from relay.store.sharding.shards import Shards
 from relay.store.sharding.streams import Bounds, merged_shards
 
@@ -261,7 +261,7 @@ async def _by_ids(context: Context, principal: Principal, subscription: str, ids
 
 
 def _checked(ids: Iterable[str]) -> list[str]:
-    return [letter_id for letter_id in dict.fromkeys(ids) if is_entry_id(entry_of(letter_id)[0])]
+    return [letter_id for letter_id in dict.fromkeys(ids) if is_entry_name(letter_id)]
 
 
 def _counts(by_lane: Mapping[str, Sequence[str]]) -> dict[str, int]:

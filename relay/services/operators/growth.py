@@ -15,7 +15,6 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Hint, Invalid, Problem
 from relay.core.sharding.placement import MAX_SHARDS
 from relay.store.driver.client import ask
-from relay.store.driver.replication import Replication
 from relay.store.fleet.processes import processes
 from relay.store.ledger.ledger import Ledger
 from relay.store.rights.check import check_access
@@ -96,7 +95,7 @@ async def state(context: Context, principal: Principal) -> State:
     target = growth.target if growth is not None and is_growing else number
     opened = await opened_lanes(context.redis)
     closed = [lane.name for lane in await _ordered(context) if lane.name not in opened] if is_growing else []
-    until_ms = None if growth is None else growth.dedupes_until_ms(_window_ms(context))
+    until_ms = None if growth is None else growth.dedupes_until_ms(context.dedupe_window_ms)
     return State(number, growth, until_ms, tuple(closed), tuple(await _others(context, target)))
 
 
@@ -119,7 +118,7 @@ async def prepare(context: Context, principal: Principal, target: int, why: str 
     principal.require_operator(Scope.ADMIN)
     number = await _check(context, target)
     former = await read_growth(context.redis)
-    until_ms = None if former is None else former.dedupes_until_ms(_window_ms(context))
+    until_ms = None if former is None else former.dedupes_until_ms(context.dedupe_window_ms)
     if until_ms is not None and context.now_ms < until_ms and former is not None and former.target != target:
         raise Conflict("the last change was less than RELAY_DEDUPE_WINDOW ago: repeats are still looked up by it")
     await check_access(context.redis)
@@ -149,8 +148,7 @@ async def apply(
         return growth
     if not growth.is_decided:
         await _switch(context, principal, growth, tell, why, anyway=anyway, poll=poll)
-    replication = Replication.to_replicas(context.settings.relay_replicas)
-    await current_placement(context.redis, _window_ms(context), context.now_ms, replication)
+    await current_placement(context.redis, context.dedupe_window_ms, context.now_ms, context.replication)
     tell(f"events are placed on {growth.target} shards")
     await _until(lambda: _unrouted(context, growth), tell, poll)
     await _copy(context, growth, tell)
@@ -170,8 +168,7 @@ async def _switch(  # noqa: PLR0913  the arguments of `apply`
         await _until(lambda: _long_backlogs(context), tell, poll)
     await _until(lambda: _not_restarted(context, growth), tell, poll)
     await context.record(principal, "shards apply", "shards", growth.target, why)
-    replication = Replication.to_replicas(context.settings.relay_replicas)
-    await decide(context.redis, growth, context.now_ms, replication)
+    await decide(context.redis, growth, context.now_ms, context.replication)
 
 
 async def _copy(context: Context, growth: Growth, tell: Tell) -> None:
@@ -262,10 +259,6 @@ async def _noted(context: Context) -> Growth:
     if growth is None:
         raise Conflict("no number of shards is prepared", hint=Hint("relay shards prepare"))
     return growth
-
-
-def _window_ms(context: Context) -> int:
-    return round(context.settings.relay_dedupe_window * 1000)
 
 
 def _named(names: list[str]) -> str:

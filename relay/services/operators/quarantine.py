@@ -15,7 +15,6 @@ from relay.core.sharding.placement import ShardKey
 from relay.linq.payloads.decode import decode
 from relay.linq.payloads.shard_key import shard_key_in
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
-from relay.store.driver.replication import Replication
 from relay.store.driver.streams import SKEW_MS
 from relay.store.inbox.claims import claim_of
 from relay.store.inbox.former_claims import claimed_before
@@ -126,10 +125,8 @@ async def _placement(context: Context) -> Placement:
     """
     if not context.redis.others:
         return Placement(1)
-    window_ms = round(context.settings.relay_dedupe_window * 1000)
-    replication = Replication.to_replicas(context.settings.relay_replicas)
     try:
-        return await current_placement(context.redis, window_ms, context.now_ms, replication)
+        return await current_placement(context.redis, context.dedupe_window_ms, context.now_ms, context.replication)
     except WrongNumberOfShards as error:
         raise Conflict(str(error)) from None
 
@@ -147,10 +144,9 @@ async def _retry(context: Context, readable: Iterable[tuple[Redis, _Event]], pla
             entry = await Quarantine(shard).move(event.body.entry, event.shard)
         if entry is not None:
             by_shard.setdefault(event.shard, []).append(event.body._replace(entry=entry))
-    window_ms = round(context.settings.relay_dedupe_window * 1000)
     accepted, repeats = 0, known_before
     for shard, bodies in by_shard.items():
-        new, known = await Quarantine(shard).retry(bodies, window_ms, context.now_ms, placement.shards)
+        new, known = await Quarantine(shard).retry(bodies, context.dedupe_window_ms, context.now_ms, placement.shards)
         accepted, repeats = accepted + new, repeats + known
     return accepted, repeats
 

@@ -42,6 +42,11 @@ def is_missing_stream(error: Exception) -> bool:
     return "requires the key to exist" in str(error)
 
 
+def is_no_such_key(error: Exception) -> bool:
+    """Return True if XINFO failed because its stream does not exist."""
+    return "no such key" in str(error)
+
+
 async def ensure_group(redis: Redis, stream: str, group: str, start: str) -> bool:
     """Create the group of `stream`, and the stream, unless they exist; return True if the group is new.
 

@@ -26,6 +26,7 @@ from relay.store.driver.scripts import Script
 from relay.store.gaps.message_index import HOUR_MS, lifetime_ms, message_key
 from relay.store.gaps.walk_record import LIFE_MS
 from relay.store.sharding.growth.fence import StalePlacement
+from relay.store.sharding.places import grouped_by_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,11 +80,10 @@ class PutBack:
 
 def by_shard(messages: Iterable[MissingMessage], shards: int) -> dict[int, list[MissingMessage]]:
     """Return the messages by the number of the shard that has, or would have, their events."""
-    found: dict[int, list[MissingMessage]] = {}
-    for message in messages:
-        shard = shard_of(shard_key_in(Dialect.V3, message.body), shards) if shards > 1 else 0
-        found.setdefault(shard, []).append(message)
-    return found
+    located = (
+        (message, shard_of(shard_key_in(Dialect.V3, message.body), shards) if shards > 1 else 0) for message in messages
+    )
+    return grouped_by_shard(located, shards)
 
 
 class ShardPlace(NamedTuple):

@@ -30,13 +30,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from relay.core.event import source_name
-from relay.core.sharding.placement import ShardKey, shard_of
+from relay.core.sharding.placement import shard_of_chat
 from relay.store import wakeups
 from relay.store.driver.client import ask, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
 from relay.store.sharding.growth.copies import chat_in
 from relay.store.sharding.growth.state import read_growth
+from relay.store.sharding.places import grouped_by_shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -149,11 +150,9 @@ class ChatLines:
         await self._cache_from(self._redis, unknown)
         if not self._former:
             return
-        by_shard: dict[int, list[str]] = {}
-        for key in unknown:
-            if key not in self._cache:
-                by_shard.setdefault(shard_of(ShardKey("", chat_in(key)), len(self._former)), []).append(key)
-        for shard, of_shard in by_shard.items():
+        former = len(self._former)
+        located = ((key, shard_of_chat(chat_in(key), former)) for key in unknown if key not in self._cache)
+        for shard, of_shard in grouped_by_shard(located, former).items():
             await self._cache_from(self._former[shard], of_shard)
 
     async def _cache_from(self, shard: Redis, chats: list[str]) -> None:

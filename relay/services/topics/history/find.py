@@ -101,9 +101,8 @@ async def _claim_on(context: Context, shard: int, event_id: str) -> Claim | None
         raise
     if claims is None or left < 0:
         return None
-    window_ms = round(context.settings.relay_dedupe_window * 1000)
     now_ms = seconds * 1000 + microseconds // 1000
-    return Claim(now_ms - max(window_ms - left, 0), repeats_in(claims), shard)
+    return Claim(now_ms - max(context.dedupe_window_ms - left, 0), repeats_in(claims), shard)
 
 
 async def find(  # noqa: PLR0913, PLR0917  the bounds of the search

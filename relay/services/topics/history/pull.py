@@ -12,6 +12,7 @@ from relay.services.access import sees_pull_group
 from relay.services.topics.history.lane_reader import positions_in
 from relay.store import keys
 from relay.store.driver.streams import SKEW_MS, order_of
+from relay.store.sharding.places import grouped_by_shard
 from relay.store.topics.pull.dead_letters import letter_of
 from relay.store.topics.stream_search import NEWEST, Condition, Kind, step
 
@@ -56,10 +57,8 @@ class PullPart:
 
 async def pull_parts(context: Context, principal: Principal, places: Sequence[Place], budget: Budget) -> list[PullPart]:
     """Return the parts of the pull groups that the principal sees, of the topics that hold the event."""
-    by_shard: dict[int, list[Place]] = {}
-    for place in places:
-        by_shard.setdefault(place.shard, []).append(place)
     shards = context.redis.shards
+    by_shard = grouped_by_shard(((place, place.shard) for place in places), len(shards))
     parts = [await _parts_on(shards[number], principal, held, budget) for number, held in by_shard.items()]
     return [part for of_shard in parts for part in of_shard]
 

@@ -17,8 +17,8 @@ from relay.services.access import check_topic, sees_pull_group, topics_of, unkno
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.services.topics.history.view import shown_body
 from relay.store import keys
-from relay.store.driver.streams import SKEW_MS, is_entry_id
-from relay.store.sharding.places import entry_of
+from relay.store.driver.streams import SKEW_MS
+from relay.store.sharding.places import is_entry_name
 from relay.store.sharding.shards import Shards
 from relay.store.sharding.streams import Bounds, merged_shards
 from relay.store.topics.pull.dead_letters import Replayed
@@ -242,7 +242,7 @@ async def _check(context: Context, principal: Principal, name: GroupName) -> Non
 
 
 def _checked(ids: Iterable[str]) -> list[str]:
-    return [letter_id for letter_id in dict.fromkeys(ids) if is_entry_id(entry_of(letter_id)[0])]
+    return [letter_id for letter_id in dict.fromkeys(ids) if is_entry_name(letter_id)]
 
 
 def _no_group(name: GroupName) -> Conflict:

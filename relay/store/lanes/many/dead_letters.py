@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.event_filter import EventFilter
 from relay.store.lanes.dead_letters import DeadLetter, DeadLetters, letter_of
-from relay.store.sharding.places import entry_name, entry_of, stream_of
+from relay.store.sharding.places import entry_name, entry_of, grouped_by_shard, stream_of
 from relay.store.sharding.shards import Shards
 from relay.store.sharding.streams import merged_shards
 
@@ -60,11 +60,7 @@ class AllDeadLetters:
         return sum([await self._parts[shard].drop(subscription, entries, now_ms) for shard, entries in by_shard])
 
     def _by_shard(self, ids: Sequence[str]) -> Mapping[int, list[str]]:
-        found: dict[int, list[str]] = {}
-        for entry, shard in map(entry_of, ids):
-            if shard < len(self._parts):
-                found.setdefault(shard, []).append(entry)
-        return found
+        return grouped_by_shard(map(entry_of, ids), len(self._parts))
 
 
 def letter_at(entry: Entry) -> DeadLetter:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from relay.core.sharding.placement import ShardKey, shard_of
+from relay.core.sharding.placement import shard_of_chat
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
-from relay.store.driver.streams import ensure_group, pages
+from relay.store.driver.streams import ensure_group, is_no_such_key, pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -50,7 +50,7 @@ async def copy_chats(home: Redis, growth: Growth, copied: Callable[[int], None])
         async for page in _fields(shard, shard.key.chats):
             moving: dict[int, dict[bytes, bytes]] = {}
             for chat, line in page.items():
-                to = shard_of(ShardKey("", chat_in(chat.decode())), growth.target)
+                to = shard_of_chat(chat_in(chat.decode()), growth.target)
                 if to != number:
                     moving.setdefault(to, {})[chat] = line
             for to, lines in moving.items():
@@ -101,7 +101,7 @@ async def _pull_groups(shard: Redis, topic: str) -> list[str]:
     try:
         groups = await shard.xinfo_groups(shard.key.topic(topic))
     except ResponseError as error:
-        if "no such key" in str(error) or "WRONGTYPE" in str(error):
+        if is_no_such_key(error) or "WRONGTYPE" in str(error):
             return []
         raise
     names = [group["name"].decode() for group in groups]

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from relay.core.sharding.placement import ShardKey, shard_of
+from relay.core.sharding.placement import shard_of_chat
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.driver.streams import is_missing_group, order_of, pages
+from relay.store.driver.streams import is_missing_group, is_no_such_key, order_of, pages
 from relay.store.sharding.growth.fence import fence_of
 from relay.store.sharding.growth.state import note_opened, opened_lanes, read_growth
 
@@ -115,7 +115,7 @@ async def _last_id(shard: Redis, topic: str) -> str:
     try:
         last: bytes = (await shard.xinfo_stream(shard.key.topic(topic)))["last-generated-id"]
     except ResponseError as error:
-        if "no such key" not in str(error):
+        if not is_no_such_key(error):
             raise
         return "0-0"
     return last.decode()
@@ -128,7 +128,7 @@ async def _has_read(shard: Redis, lane: OrderedLane, end: str) -> bool:
     try:
         groups = await shard.xinfo_groups(shard.key.topic(lane.topic))
     except ResponseError as error:
-        if "no such key" not in str(error):
+        if not is_no_such_key(error):
             raise
         return True  # an operator has deleted it
     group = keys.push_group(lane.name).encode()
@@ -174,4 +174,4 @@ async def _pending(shard: Redis, stream: str, group: str, end: str) -> list[str]
 
 def _moves(chat: str, number: int, growth: Growth) -> bool:
     """Return True if a chat of the old shard with this number has moved to a new one."""
-    return bool(chat) and shard_of(ShardKey("", chat), growth.target) != number
+    return bool(chat) and shard_of_chat(chat, growth.target) != number

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from relay.core.errors import RelayError
 from relay.store.driver.client import REDIS_ERRORS
 from relay.store.driver.streams import order_of
-from relay.store.sharding.places import entry_name, entry_of
+from relay.store.sharding.places import entry_name, entry_of, grouped_by_shard
 from relay.store.topics.pull.group import ABSENT, Delivered, Limits, Page, PullGroup, Receipt, Run
 from relay.store.topics.topics import read_topics
 
@@ -99,7 +99,10 @@ class WholeGroup:
         """Acknowledge the events of these runs that `member` still holds, each run on its shard."""
         located = [(run._replace(last=last), n) for run in runs for last, n in [_located(run.last)]]
         found = await _gathered(
-            {n: self.parts[n].acknowledge_runs(member, here) for n, here in self._by_shard(located)}
+            {
+                n: self.parts[n].acknowledge_runs(member, here)
+                for n, here in grouped_by_shard(located, len(self.parts)).items()
+            }
         )
         errors = {n: result for n, result in found.items() if isinstance(result, Exception)}
         counts = [result for result in found.values() if not isinstance(result, Exception)]
@@ -146,20 +149,14 @@ class WholeGroup:
         self, located: Iterable[tuple[Item, int]], do: Callable[[PullGroup, list[Item]], Awaitable[Result]]
     ) -> dict[int, Result]:
         """Return what `do` has done with the items of each shard; an error is raised when all shards are done."""
-        found = await _gathered({n: do(self.parts[n], here) for n, here in self._by_shard(located)})
+        found = await _gathered(
+            {n: do(self.parts[n], here) for n, here in grouped_by_shard(located, len(self.parts)).items()}
+        )
         done = {n: result for n, result in found.items() if not isinstance(result, Exception)}
         for result in found.values():
             if isinstance(result, Exception):
                 raise result
         return done
-
-    def _by_shard(self, located: Iterable[tuple[Item, int]]) -> list[tuple[int, list[Item]]]:
-        """Return the items by shard, without those of shards that do not exist."""
-        found: dict[int, list[Item]] = {}
-        for item, shard in located:
-            if shard < len(self.parts):
-                found.setdefault(shard, []).append(item)
-        return list(found.items())
 
 
 async def _gathered(calls: Mapping[int, Awaitable[Result]]) -> dict[int, Result | Exception]:

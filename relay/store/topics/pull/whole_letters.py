@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relay.core.event_filter import EventFilter
-from relay.store.sharding.places import entry_name, entry_of, stream_of
+from relay.store.sharding.places import entry_name, entry_of, grouped_by_shard, stream_of
 from relay.store.sharding.shards import Shards
 from relay.store.sharding.streams import merged_shards
 from relay.store.topics.pull.dead_letters import GroupLetter, GroupLetters, Replayed, groups_with_letters, letter_of
@@ -89,11 +89,7 @@ class AllGroupLetters:
             await part.delete_group(name, with_letters=with_letters)
 
     def _by_shard(self, ids: Sequence[str]) -> Mapping[int, list[str]]:
-        found: dict[int, list[str]] = {}
-        for entry, shard in map(entry_of, ids):
-            if shard < len(self._parts):
-                found.setdefault(shard, []).append(entry)
-        return found
+        return grouped_by_shard(map(entry_of, ids), len(self._parts))
 
 
 async def all_with_letters(home: Redis, topics: Sequence[str]) -> dict[GroupName, int]:

@@ -19,7 +19,7 @@ from relay.store import wakeups
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import order_of
 from relay.store.isolation import UNAVAILABLE
-from relay.store.sharding.places import entry_name
+from relay.store.sharding.places import entry_name, grouped_by_shard
 from relay.store.topics.history import Span
 from relay.store.topics.replays import MAX_REMEMBERED, Replay, Replays, State, fields_of
 from relay.store.topics.whole.replay_parts import Part, PartEnd, parts_of
@@ -118,11 +118,8 @@ class WholeReplays:
 
     async def _joined(self, replays: Sequence[Replay]) -> list[Replay]:
         """Return replays of the first shard with the progress of their parts."""
-        wanted: dict[int, list[str]] = {}
-        for replay in replays:
-            for part in replay.parts:
-                if part.ended is None:
-                    wanted.setdefault(part.shard, []).append(replay.id)
+        open_parts = ((each.id, part.shard) for each in replays for part in each.parts if part.ended is None)
+        wanted = grouped_by_shard(open_parts, len(self._shards))
         records: dict[str, dict[int, Replay]] = {}
         for number, ids in wanted.items():
             for found in await Replays(self._shards[number]).of(ids):
