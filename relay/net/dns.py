@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 import aiodns
 import pycares
 
+from relay.core.net.lookups import TIMEOUT, LookupFailed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
-"""Address as in `socket.getaddrinfo`: family, type, protocol, canonical name, and the address to connect to."""
-
-TIMEOUT = 5.0
-"""Seconds for one question, all servers and repeats included."""
+    from relay.core.net.lookups import AddressInfo
 
 _TRIES = 2
 _UNKNOWN = {pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_ENODATA, pycares.errno.ARES_EBADNAME}
@@ -30,18 +28,6 @@ _OURS = {
     *(pycares.errno.ARES_ECONNREFUSED, pycares.errno.ARES_EFILE, pycares.errno.ARES_ENOMEM),
     *(pycares.errno.ARES_ENOTINITIALIZED, pycares.errno.ARES_ESERVICE),
 }
-
-
-class LookupFailed(OSError):
-    """A name could not be resolved."""
-
-    def __init__(self, why: str, *, is_final: bool, is_ours: bool) -> None:
-        super().__init__(why)
-        self.strerror = why
-        self.is_final = is_final
-        """True if a server has answered that the name does not exist or has no address."""
-        self.is_ours = is_ours
-        """True if no server answers any question: the fault is not the subscriber's."""
 
 
 class Dns:

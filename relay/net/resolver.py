@@ -13,15 +13,17 @@ import asyncio
 import socket
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Self
 
 from relay.core.net.addresses import address_of
-from relay.net.dns import TIMEOUT, AddressInfo, Dns, LookupFailed
+from relay.core.net.lookups import TIMEOUT, AddressInfo, LookupFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relay.core.config.egress import Egress
+    from relay.net.dns import Dns
 
 _FRESH = 30.0  # seconds that a result is used without another lookup
 _RECHECK = 5.0  # the same for a negative answer, and for a stale result whose refresh has failed
@@ -54,7 +56,7 @@ class Resolver:
 
     def __init__(self, dns: Dns | None = None) -> None:
         """Ask `dns`; None for the name servers of this machine."""
-        self._dns = dns or Dns()
+        self._dns = dns
         self._loop = asyncio.get_running_loop()
         self._entries: dict[str, _Entry] = {}
         self._probes: set[asyncio.Task[None]] = set()
@@ -72,7 +74,8 @@ class Resolver:
             task.cancel()
         if pending:
             await asyncio.wait(pending)
-        await self._dns.aclose()
+        if self._dns is not None:
+            await self._dns.aclose()
 
     async def resolve(self, host: str, port: int, within: float) -> list[AddressInfo]:
         """Return the addresses of `host`, allowed or not, within `within` seconds.
@@ -90,6 +93,15 @@ class Resolver:
         if entry.addresses is None:
             raise entry.failure or LookupFailed("the lookup was cancelled", is_final=False, is_ours=True)
         return [(*info, (address[0], port, *address[2:])) for *info, address in entry.addresses]  # type: ignore[misc]
+
+    async def _opened(self) -> Dns:
+        """Return the client of the name servers, which is imported with the first name: 3 % of a worker's start."""
+        if self._dns is None:
+            await asyncio.to_thread(import_module, "relay.net.dns")  # the loop goes on meanwhile
+            from relay.net.dns import Dns  # noqa: PLC0415  as above
+
+            self._dns = self._dns or Dns()  # another name may have waited for it, too
+        return self._dns
 
     def _add(self, host: str) -> _Entry:
         now = self._loop.time()
@@ -124,13 +136,13 @@ class Resolver:
 
     async def _probe(self) -> None:
         """Find out whether it is one name that gets no answer, or every name."""
-        if await self._dns.is_alive():
+        if await (await self._opened()).is_alive():
             self._alive_at = self._loop.time()
 
     async def _look_up(self, host: str, entry: _Entry) -> None:
         """Ask for the addresses of `host` and keep the result."""
         try:
-            addresses = await self._dns.lookup(host, 0)
+            addresses = await (await self._opened()).lookup(host, 0)
         except LookupFailed as error:
             now = self._loop.time()
             if error.is_final or now >= entry.stale_until:

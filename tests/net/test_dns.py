@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.net.dns import Dns, LookupFailed
+from relay.core.net.lookups import LookupFailed
+from relay.net.dns import Dns
 from tests.dns_server import DnsServer, dns_server
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ _NEVER = {  # what a role does without
     "ingress": ("aiohttp", "workers", "tomllib", "relay.core.config.relay_toml", "relay.bootstrap"),
     "worker": (
         *("aiohttp", "cryptography.fernet", "phonenumbers", "relay.alerts.post", "relay.bootstrap.factory"),
-        *("relay.consumer.consumer", "relay.ingress_parts"),
+        *("relay.consumer.consumer", "relay.ingress_parts", "aiodns", "pycares", "workers.maintenance.retention"),
     ),
 }
 _NONE = (  # what none needs: SDKs, schemas, documents, pages, command lines, metadata of distributions

@@ -74,7 +74,7 @@ async def react(ctx: Context) -> None:
 async def trim(ctx: Context) -> None:
     """Trim the topics, the attempt logs and the quarantine."""
     async with _lease(ctx):
-        await _unless_redis_fails("trimming", parts_of(ctx).retention.trim())
+        await _unless_redis_fails("trimming", parts_of(ctx).trimming.trim())
 
 
 async def alert(ctx: Context) -> None:

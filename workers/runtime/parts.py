@@ -25,8 +25,8 @@ from workers.maintenance.backfill.backfiller import Backfiller
 from workers.maintenance.linq_drift import DriftCheck
 from workers.maintenance.linq_reactions import LinqReactions
 from workers.maintenance.replayer import Replayer
-from workers.maintenance.retention import Retention
 from workers.maintenance.sweeper import Sweeper
+from workers.maintenance.trimming import Trimming
 from workers.routing.router import Router
 from workers.runtime.readiness import WorkerReadiness
 from workers.transport.pool import ConnectionPools
@@ -56,7 +56,7 @@ class WorkerParts:
     sweeper: Sweeper
     drift_check: DriftCheck
     reactions: LinqReactions
-    retention: Retention
+    trimming: Trimming
     readiness: WorkerReadiness
     metrics: WorkerMetrics
     alerting: Alerting
@@ -126,7 +126,7 @@ async def worker_parts(
                 sweeper=Sweeper(redis, rules, time.time, reactions.next_look, kept),
                 drift_check=drift_check,
                 reactions=reactions,
-                retention=Retention(redis, rules, time.time, settings.relay_gap_window),
+                trimming=Trimming(redis, rules, time.time, settings.relay_gap_window),
                 backfiller=Backfiller(redis, rules, settings, time.time),
                 readiness=WorkerReadiness(redis, rights),
                 metrics=metrics,
@@ -168,7 +168,7 @@ def _of_shard(home: WorkerParts, shard: Redis, router: Router) -> WorkerParts:
         router=router,
         replayer=Replayer(shard, rules, time.time, timings, home=home.redis),
         sweeper=Sweeper(shard, rules, time.time, is_home=False),
-        retention=Retention(shard, rules, time.time, home.settings.relay_gap_window, home=home.redis),
+        trimming=Trimming(shard, rules, time.time, home.settings.relay_gap_window, home=home.redis),
         home=home,
     )
 

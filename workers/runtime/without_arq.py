@@ -64,7 +64,7 @@ async def trim(parts: WorkerParts, over: asyncio.Event) -> None:
     """Trim topics, attempts and the quarantine, again and again."""
     while not over.is_set():
         with suppress(*REDIS_ERRORS):
-            await parts.retention.trim()
+            await parts.trimming.trim()
         await wait_for_event(over, parts.timings.trim_while_full)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay.core.config.egress import Egress
-    from relay.net.dns import AddressInfo
+    from relay.core.net.lookups import AddressInfo
     from workers.transport.connection import Connection
 
 _HEAD_START = 0.25  # seconds until the next address is tried in parallel (RFC 8305, 5)

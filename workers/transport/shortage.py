@@ -13,7 +13,7 @@ import ssl
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from relay.net.dns import LookupFailed
+from relay.core.net.lookups import LookupFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

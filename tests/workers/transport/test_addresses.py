@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.net.dns import Dns, LookupFailed
+from relay.core.net.lookups import LookupFailed
+from relay.net.dns import Dns
 from relay.net.resolver import Resolver
 from tests.certificates import Authority
 from tests.dns_server import dns_server
@@ -21,7 +22,7 @@ from workers.transport.pool import ConnectionPools
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from relay.net.dns import AddressInfo
+    from relay.core.net.lookups import AddressInfo
     from workers.transport.connection import Response
 
 

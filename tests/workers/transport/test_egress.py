@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from relay.config.file import ConfigFile
     from relay.core.delivery.outcome import Attempt
-    from relay.net.dns import AddressInfo
+    from relay.core.net.lookups import AddressInfo
     from relay.store.driver.client import Redis
     from tests.workers.conftest import Received, Sink
 

@@ -17,7 +17,8 @@ import pytest
 import uvloop
 
 from relay.core.delivery.outcome import Shortage
-from relay.net.dns import Dns, LookupFailed
+from relay.core.net.lookups import LookupFailed
+from relay.net.dns import Dns
 from relay.net.resolver import Resolver
 from relay.net.tls import _context, context_for
 from relay.process.subprocesses import python
