@@ -98,9 +98,13 @@ class Resolver:
         """Return the client of the name servers, which is imported with the first name: 3 % of a worker's start."""
         if self._dns is None:
             await asyncio.to_thread(import_module, "relay.net.dns")  # the loop goes on meanwhile
+        return self._open()
+
+    def _open(self) -> Dns:
+        if self._dns is None:
             from relay.net.dns import Dns  # noqa: PLC0415  as above
 
-            self._dns = self._dns or Dns()  # another name may have waited for it, too
+            self._dns = Dns()
         return self._dns
 
     def _add(self, host: str) -> _Entry:
