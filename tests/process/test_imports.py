@@ -32,6 +32,7 @@ _NEVER = {  # what a role does without
 }
 _NONE = (  # what none needs: SDKs, schemas, documents, pages, command lines, metadata of distributions
     *("linq", "httpx", "anyio", "jwt", "rich", "pygments", "typer", "click", "dotenv", "jinja2", "aiohttp_jinja2"),
+    *("http.client", "http.server", "wsgiref", "urllib.request"),
     *("openapi_pydantic", "pydantic_settings", "jmespath", "opentelemetry", "sentry_sdk", "jsonschema"),
     *("relay.web.api", "relay.web.pages", "relay.cli.program", "relay.ui", "relay.services", "relay.sandbox"),
 )
