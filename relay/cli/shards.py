@@ -178,7 +178,7 @@ async def _cancel(settings: Settings, why: str) -> bool:
 
 
 def _growth(growth: Growth) -> dict[str, Any]:
-    return {**asdict(growth), "phase": growth.phase.value}
+    return {**growth._asdict(), "phase": growth.phase.value}
 
 
 def _summary(state: State) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import structlog
 
@@ -33,8 +32,7 @@ _FINGERPRINT_LENGTH = 12  # characters: enough to tell versions of a file apart
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """A version of relay.toml, with the values of its references."""
 
     config: RelayConfig
@@ -44,8 +42,7 @@ class Loaded:
     """The URL and the endpoint of `[alerts]`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A changed relay.toml that is not in force, because it has mistakes."""
 
     at: float

@@ -6,7 +6,6 @@ a criterion on a field that a candidate does not have never matches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.patterns import matches
@@ -32,8 +31,7 @@ class Candidate(NamedTuple):
     """Unix milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventFilter:
+class EventFilter(NamedTuple):
     """Criteria that are combined with "and"; None is no criterion."""
 
     event_type: str | None = None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Combine = Literal["livesum", "livemin", "livemax", "livemostrecent"]
 
@@ -28,8 +27,7 @@ class Source(StrEnum):
     """Read from Redis when it is scraped; the same whichever process reads it, so only one role does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """A metric."""
 
     name: str

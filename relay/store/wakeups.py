@@ -11,9 +11,8 @@ workers that wait there takes it (`take_woken`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from pydantic_core import to_json
@@ -38,8 +37,7 @@ LIFETIME_MS = 24 * 3600 * 1000
 _wake = Script("relay.store.driver", "wake")
 
 
-@dataclass(frozen=True, slots=True)
-class WakeUp:
+class WakeUp(NamedTuple):
     """An arq job that starts a drain."""
 
     job_id: str

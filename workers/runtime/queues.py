@@ -10,8 +10,7 @@ starve the other. With several shards each has both queues.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from arq import cron
 from arq.worker import func
@@ -47,8 +46,7 @@ _CHECK_LINQ = set(range(0, 60, 5))  # minutes of the hour
 _MAX_DRAIN = 2 * 3600  # seconds; drains end on their own long before
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(NamedTuple):
     """An arq queue and its jobs."""
 
     name: str

@@ -19,7 +19,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -46,8 +46,7 @@ class State(StrEnum):
     RAMPING = "ramping"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Thresholds for opening, and timing of probes and of the ramp."""
 
     run: int = 5

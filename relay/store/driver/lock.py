@@ -43,7 +43,7 @@ log = structlog.get_logger()
 class Holder(BaseModel):
     """The process that holds a lock."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     host: str
     pid: int

@@ -24,7 +24,6 @@ each), so a full index takes 200 MB.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -64,8 +63,7 @@ class Sighting(NamedTuple):
     """Its account of `[[linq.accounts]]`: one cannot teach the chats of another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """The limits of the index."""
 
     chats: int = 1_000_000

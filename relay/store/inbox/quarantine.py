@@ -11,7 +11,6 @@ to the shard of its key before it enters the inbox there: that shard has the cla
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.errors import StoreUnavailable
@@ -39,8 +38,7 @@ _retry, _trim = Script(__package__, "quarantine_retry"), Script(__package__, "qu
 _take = Script(__package__, "quarantine_take")
 
 
-@dataclass(frozen=True, slots=True)
-class QuarantinedBody:
+class QuarantinedBody(NamedTuple):
     """A body that could not be parsed."""
 
     entry: str

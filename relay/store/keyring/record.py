@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class KeyRecord(BaseModel):
     """A generation of a line's Linq subscription, with its encrypted secret."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     line: str | None
     """None for a Linq subscription that spans the account."""

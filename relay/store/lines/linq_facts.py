@@ -7,8 +7,7 @@ as gone only after three lists in a row, or at once if Linq said so by an event.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -32,7 +31,7 @@ _MAX_UNLISTED = 1000  # lines that only events have named
 class _Listed(BaseModel):
     """The value of `<line>:listed`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     at_ms: int
     """Time of the last list that had it."""
@@ -46,7 +45,7 @@ class _Listed(BaseModel):
 class _Told(BaseModel):
     """The value of `<line>:told`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     status: str | None = None
     status_at_ms: int = 0
@@ -56,8 +55,7 @@ class _Told(BaseModel):
     released_at_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LinqFacts:
+class LinqFacts(NamedTuple):
     """Facts that Linq tells of a line; None where it has told nothing."""
 
     account: str | None = None

@@ -45,7 +45,7 @@ class SecretValues:
 class StoredSubscription(BaseModel):
     """A subscription made by the API."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     name: str
     version: int

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Record(BaseModel):
     """A record in a hash of Redis; fields of newer versions are left out."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     @classmethod
     def of(cls, row: bytes) -> Self | None:

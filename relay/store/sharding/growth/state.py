@@ -30,9 +30,8 @@ the history of the shard that goes would have to move as well. A shard that has 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.errors import Conflict
 from relay.store.driver.client import ask, numbers_in
@@ -54,8 +53,7 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-@dataclass(frozen=True, slots=True)
-class Growth:
+class Growth(NamedTuple):
     """A growth, as the first shard has it; times are Unix milliseconds."""
 
     former: int
