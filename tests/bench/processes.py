@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import compileall
 import json
 import os
 import platform
@@ -129,6 +130,12 @@ async def program(
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+def compile_checkout() -> None:
+    """Compile this checkout, as pip does when it installs one: without bytecode a worker starts twice as late."""
+    for folder in ("relay", "workers", "tests/bench"):
+        compileall.compile_dir(ROOT / folder, quiet=1)
 
 
 async def output_of(*arguments: str) -> Any:

@@ -111,6 +111,7 @@ class Stage:
             "RELAY_SECRET_KEY": self.key,
             "RELAY_LOG_LEVEL": log_level,
             "RELAY_LOG_FORMAT": "json",
+            "RELAY_REVISION": "measured",  # as in an installed relay, which does not ask git
         }
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from tests.bench.events import Order
-from tests.bench.processes import answers, load, program
+from tests.bench.processes import answers, compile_checkout, load, program
 from tests.bench.sheet import DIY, FLOOR, RELAY
 from tests.bench.stage import finished, new_stage, pushed_to, sink
 
@@ -39,6 +39,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
 
 
 async def _start(sheet: Sheet, system: str) -> None:
+    compile_checkout()  # an environment that writes none (PYTHONDONTWRITEBYTECODE) has none of files that have changed
     async with new_stage() as stage:
         for name, service in _services(stage, system).items():
             async with service as running:
