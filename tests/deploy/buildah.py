@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 STORAGE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "linq-relay" / "buildah"
-BASE = "localhost/debian-python"
+BASE = "localhost/debian-python-without-bytecode"
 _MAX_LAYERS = 100  # of earlier builds, 20 MB each
 _PACKAGES = "python3,python3-venv,ca-certificates"
 _CERTIFICATES = Path("/etc/ssl/certs")
@@ -69,7 +69,10 @@ class Buildah:
         return _run(self.command(*arguments), self.environment, code)
 
     def make_base(self) -> None:
-        """Make the image `BASE`, Debian with its python3, unless an earlier run has."""
+        """Make the image `BASE`, unless an earlier run has: Debian with its python3.
+
+        As in the images of Python, there is no bytecode of its standard library.
+        """
         if len(self.run("images", "--all", "--quiet").split()) > _MAX_LAYERS:
             self.run("rmi", "--all", "--force")
         with suppress(BuildahError):
@@ -80,7 +83,17 @@ class Buildah:
             _run(["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", tree], self.environment)
             archive = f"{tree}/base.tar"
             _run(
-                ["tar", "--create", "--file", archive, "--directory", tree, "--exclude=./base.tar", "."],
+                [
+                    "tar",
+                    "--create",
+                    "--file",
+                    archive,
+                    "--directory",
+                    tree,
+                    "--exclude=./base.tar",
+                    "--exclude=__pycache__",
+                    ".",
+                ],
                 self.environment,
             )
             self.run("add", "--quiet", container, archive, "/")

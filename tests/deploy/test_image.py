@@ -73,6 +73,21 @@ def test_image_has_no_build_tools_and_a_user_that_writes_nowhere(buildah: Builda
     assert set(found) <= {"/tmp", "/var/tmp", "/run/lock", "/var/lib/relay"}  # noqa: S108
 
 
+_COMPILED = """
+import sys
+from pathlib import Path
+from relay.cli.roles import role_of
+role_of(sys.argv[1:])
+cached = {name: getattr(module, "__cached__", None) for name, module in sys.modules.items()}
+print(*sorted(name for name, path in cached.items() if path and not Path(path).exists()))
+"""
+
+
+@pytest.mark.parametrize("role", ["ingress", "worker"])
+def test_role_compiles_nothing_when_it_starts(buildah: Buildah, container: str, role: str) -> None:
+    assert buildah.run("run", container, "--", "/opt/relay/bin/python", "-c", _COMPILED, role) == ""
+
+
 def test_bill_of_materials_lists_what_is_installed(buildah: Buildah, container: str) -> None:
     listed = "from importlib.metadata import distributions as d; print(*sorted(x.name.lower() for x in d()))"
     installed = buildah.run("run", container, "--", "/opt/relay/bin/python", "-c", listed).split()
