@@ -37,9 +37,9 @@ NumberArgument = Annotated[
 ]
 
 _PHASES = {
-    Phase.NOTED: "prepared: restart every process with RELAY_SHARDS={target}, then relay shards apply",
+    Phase.NOTED: "prepared",
     Phase.DECIDED: "decided: the old shards are being fenced",
-    Phase.ADVANCED: "events are placed on {target} shards; relay shards apply finishes it",
+    Phase.ADVANCED: "events are placed on {target} shards",
     Phase.DONE: "done",
 }
 
@@ -57,6 +57,7 @@ def shards(context: typer.Context, *, view: View) -> None:
         growth = state.growth
         fields |= {
             "change": f"from {growth.former} to {growth.target}, {_PHASES[growth.phase].format(target=growth.target)}",
+            **({"next": growth.what_is_next} if growth.what_is_next else {}),
             "repeats": f"also looked up on former shards until {view.time(state.dedupes_until_ms, 'then')}",
             "closed": ", ".join(state.closed) or "no ordered subscription",
         }
@@ -81,6 +82,8 @@ def plan(number: NumberArgument, *, view: View) -> None:
     say("  stays where it is: what was accepted before, its deliveries, its history")
     rows = [(each.subscription, each.deliveries) for each in found.backlogs]
     print_table('Subscriptions with ordered = "chat"', ("subscription", "unsettled"), rows, view)
+    if found.growth is not None:
+        say(f"From {found.growth.former} to {found.growth.target} it grows already: {found.growth.what_is_next}.")
     say(f"With more than {service.LONG_BACKLOG} unsettled deliveries of one of them, relay shards apply waits.")
 
 
@@ -111,7 +114,8 @@ def apply(
 ) -> None:
     """Grow to the prepared number of shards, and wait until that is done.
 
-    It can be stopped at any moment and run again: the relay works on in the phase it is in, and loses nothing.
+    It can be stopped at any moment, and loses nothing. Before the switch, the relay then works on as it did, until this
+    is run again; after it, workers do the rest.
     """
     configure_logging("critical", "auto")  # each step is printed here; its log line would repeat it
     done = run(_apply(load_settings(), why, anyway=anyway, is_quiet=view.json))

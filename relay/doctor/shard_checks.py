@@ -20,6 +20,7 @@ from relay.doctor.redis_checks import Server, examine_server, examine_worker
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.ledger.whole import of_each
 from relay.store.rights.check import refusal
+from relay.store.sharding.growth.state import read_growth
 from relay.store.sharding.number import require_known_number
 from relay.store.sharding.primaries import primaries_of
 from relay.store.topics.retention import look_at_topics
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
+    from relay.store.sharding.growth.state import Growth
     from relay.store.sharding.primaries import Primaries
 
 AREA = "shards"
@@ -42,13 +44,24 @@ async def examine_number(redis: Redis) -> list[Finding]:
     """Return the finding about the number of shards; none if it is one, or cannot be read, which others tell."""
     try:
         await require_known_number(redis)
+        growth = await read_growth(redis)
     except SettingsError as error:
         [wrong] = error.problems
         what, _, remedy = wrong.message.partition(": ")
         return [problem(AREA, f"{wrong.place}: {what}", remedy)]
     except REDIS_ERRORS:
         return []
+    if growth is not None and growth.what_is_next:
+        return [_growing(growth)]
     return [ok(AREA, f"the relay has {len(redis.shards)} shards")] if redis.others else []
+
+
+def _growing(growth: Growth) -> Finding:
+    """Return the finding about a growth that is not done."""
+    of = f"from {growth.former} to {growth.target} shards"
+    if growth.is_decided:
+        return warning(AREA, f"the relay grows {of}", growth.what_is_next)
+    return warning(AREA, f"the growth {of} is prepared, and not applied", growth.what_is_next)
 
 
 async def examine_shards(redis: Redis, settings: Settings, config: RelayConfig) -> list[Finding]:

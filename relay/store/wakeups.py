@@ -77,6 +77,12 @@ def react(key: Keyspace) -> WakeUp:
 
 
 @cache
+def grow(key: Keyspace) -> WakeUp:
+    """Return the wake-up of the job that ends a growth to more shards."""
+    return WakeUp(key.job_id("grow"), _payload("grow"), key.slow_queue)
+
+
+@cache
 def deliver(key: Keyspace, partition: int) -> WakeUp:
     """Return the wake-up of one partition's deliver job."""
     return WakeUp(key.job_id(f"deliver:{partition}"), _payload("deliver", partition), key.queue)

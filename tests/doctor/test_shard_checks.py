@@ -14,6 +14,7 @@ from relay.doctor.group_checks import examine_groups
 from relay.doctor.shard_checks import examine_number, examine_shards, fill_findings, spread_findings
 from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.rights.rules import relay_rule
+from relay.store.sharding.growth.state import decide, note_growth, note_time, read_growth
 from relay.store.sharding.number import require_number_of_shards
 from relay.store.sharding.primaries import Primaries, primaries_of
 from relay.store.sharding.shards import Shards, open_shards
@@ -54,6 +55,22 @@ async def test_shards_on_one_server_are_examined_once(shards: Shards) -> None:
         await shard.set(f"{shard.key.queue}:health-check", "alive")
         found = await examined()
         assert (about(found, "worker") == ["a worker is running"]) is (number == 3)
+
+
+async def test_growth_that_is_not_done_is_told_with_what_to_run(redis: Redis, shards: Shards) -> None:
+    await require_number_of_shards(redis)
+    await note_growth(redis, 1, 4, 1000)
+    [found] = await examine_number(redis)
+    assert (found.state, found.what) == (State.WARNING, "the growth from 1 to 4 shards is prepared, and not applied")
+    assert found.remedy.startswith("restart every process with RELAY_SHARDS=4, then run: relay shards apply (")
+    growth = await read_growth(redis)
+    assert growth is not None
+    await decide(redis, growth, 2000)
+    [found] = await examine_number(shards.home)
+    assert (found.state, found.what) == (State.WARNING, "the relay grows from 1 to 4 shards")
+    assert found.remedy == "workers do what is left; relay shards apply tells what they wait for"
+    await note_time(redis, "done", 3000)
+    assert [found.what for found in await examine_number(shards.home)] == ["the relay has 4 shards"]
 
 
 async def test_wrong_number_is_a_problem(redis: Redis, shards: Shards) -> None:

@@ -16,6 +16,7 @@ from relay.store import wakeups
 from relay.store.inbox.audit import InboxAudit
 from relay.store.isolation import Isolation
 from relay.store.ledger.kept import KeptStates
+from relay.store.sharding.growth.state import is_unfinished
 from relay.store.state.history import record_minute
 from relay.store.state.sweeps import record_sweep
 from relay.store.topics.held import release_held_events, topics_with_held_events
@@ -47,8 +48,8 @@ class Sweeper:
     ) -> None:
         """`clock` gives Unix seconds; `next_look` when account events of Linq's ask for a look (ms), None for none.
 
-        `kept` are the states of the lanes, if they are shared with others. The history of the relay is recorded by the
-        sweep of the first shard, `is_home`.
+        `kept` are the states of the lanes, if they are shared with others. The history of the relay is recorded, and
+        a growth is looked after, by the sweep of the first shard, `is_home`.
         """
         self._is_home = is_home
         self._kept = kept or KeptStates(redis)
@@ -74,6 +75,7 @@ class Sweeper:
         if self._is_home:
             history = {key.history: "stream", key.history_lanes: "stream"}
             await contain("history", key.history, self._record_minute(), history)
+            await contain("growth", key.growth, self.check_growth(), {key.growth: "hash"})
         recording = record_sweep(self._redis, round(self._clock() * 1000))
         await self._isolation.contain("maintenance", self._key.maintenance, recording, {self._key.maintenance: "hash"})
 
@@ -104,6 +106,11 @@ class Sweeper:
         """Wake the reaction to account events of Linq's when its next look is due, if any waits."""
         if self._next_look is not None and (due := await self._next_look()) is not None:
             await wakeups.wake(self._redis, wakeups.react(self._key), due)
+
+    async def check_growth(self) -> None:
+        """Wake the job that ends a growth to more shards if one is decided and not done."""
+        if self._redis.others and await is_unfinished(self._redis):
+            await wakeups.wake(self._redis, wakeups.grow(self._key))
 
     async def check_partition(self, partition: int) -> None:
         """Wake the worker of `partition` if its lanes have work, now or when the next retry is due."""

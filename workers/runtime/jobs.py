@@ -1,4 +1,4 @@
-"""The arq jobs: route, deliver, replay, sweep, trim, alert, backfill, and the looks at our subscriptions at Linq.
+"""The arq jobs: route, deliver, replay, grow, sweep, trim, alert, backfill, and the looks at our subscriptions at Linq.
 
 A drain job (route, deliver, replay) is enqueued by a wake-up with a fixed id, acquires the lease on that id, works, and
 ends. An event that arrives while the job ends cannot enqueue it, since arq still knows the id. So `wake_for_rest` runs
@@ -69,6 +69,12 @@ async def react(ctx: Context) -> None:
     """Look at Linq after account events of Linq's, unless the last look was just before."""
     async with _lease(ctx):
         await _unless_redis_fails("reacting to events of Linq", parts_of(ctx).reactions.react())
+
+
+async def grow(ctx: Context) -> None:
+    """Do what can be done now of a growth to more shards that is decided."""
+    async with _lease(ctx):
+        await _unless_redis_fails("growing", parts_of(ctx).growing.step())
 
 
 async def trim(ctx: Context) -> None:

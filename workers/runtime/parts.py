@@ -22,6 +22,7 @@ from relay.store.rights.watch import RightsWatch
 from workers.delivery.partition_worker import PartitionWorker, Shard
 from workers.maintenance.alerting import Alerting
 from workers.maintenance.backfill.backfiller import Backfiller
+from workers.maintenance.growing import Growing
 from workers.maintenance.linq_drift import DriftCheck
 from workers.maintenance.linq_reactions import LinqReactions
 from workers.maintenance.replayer import Replayer
@@ -56,6 +57,7 @@ class WorkerParts:
     sweeper: Sweeper
     drift_check: DriftCheck
     reactions: LinqReactions
+    growing: Growing
     trimming: Trimming
     readiness: WorkerReadiness
     metrics: WorkerMetrics
@@ -126,6 +128,7 @@ async def worker_parts(
                 sweeper=Sweeper(redis, rules, time.time, reactions.next_look, kept),
                 drift_check=drift_check,
                 reactions=reactions,
+                growing=Growing(redis, rules, settings, time.time),
                 trimming=Trimming(redis, rules, time.time, settings.relay_gap_window),
                 backfiller=Backfiller(redis, rules, settings, time.time),
                 readiness=WorkerReadiness(redis, rights),

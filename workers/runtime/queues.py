@@ -1,7 +1,8 @@
 """The arq queue of each job.
 
     hot     route, deliver, sweep                              events wait for these
-    slow    replay, trim, check_linq, react, alert, backfill   may take minutes; no event waits for these
+    slow    replay, grow, trim, check_linq, react, alert,      may take minutes; no event waits for these
+            backfill
 
 arq runs a bounded number of jobs per queue and starts the oldest first, so long jobs would keep quick ones from
 starting. Each queue has an arq worker of its own in every process, with room for all of its jobs: neither queue can
@@ -17,7 +18,7 @@ from arq.worker import func
 
 from relay.store import wakeups
 from workers.runtime import without_arq
-from workers.runtime.jobs import alert, backfill, check_linq, deliver, react, replay, route, sweep, trim
+from workers.runtime.jobs import alert, backfill, check_linq, deliver, grow, react, replay, route, sweep, trim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,7 @@ def _slow(parts: WorkerParts) -> Queue:
         crons += _of_relay(parts)
     return Queue(
         parts.redis.key.slow_queue,
-        functions=(_drain(replay, "replay"), _drain(react, "react")),
+        functions=(_drain(replay, "replay"), _drain(react, "react"), _drain(grow, "grow")),
         crons=tuple(crons),
         max_jobs=20,  # the replays, and as many runs of the others as their timeouts let overlap
         without_arq=(without_arq.trim,),

@@ -2,7 +2,7 @@
 
 The protocol is `sharding.growth.state`. `apply` does the steps one after the other, and waits between them for what
 others do: operators restart processes, workers route and deliver. Each step does nothing if it is done already, so an
-`apply` that was killed is run again; until then the relay works in the phase it is in.
+`apply` that was killed before the switch is run again. After it, workers do the rest, whether an `apply` waits or not.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from relay.store.driver.client import ask
 from relay.store.fleet.processes import processes
 from relay.store.ledger.ledger import Ledger
 from relay.store.rights.check import check_access
-from relay.store.sharding.growth.copies import copy_backfilled, copy_chats, create_pull_groups
+from relay.store.sharding.growth.completion import Completion, copy_all, named
 from relay.store.sharding.growth.fence import prepare_fences
-from relay.store.sharding.growth.order_gate import OrderedLane, open_lanes, passed_fence
+from relay.store.sharding.growth.order_gate import OrderedLane, ordered_lanes
 from relay.store.sharding.growth.state import (
     Growth,
     cancel,
@@ -45,7 +45,6 @@ LONG_BACKLOG = 1000
 """Deliveries of an ordered subscription that wait: with more, its chats that move would wait long on the new shards."""
 
 _POLL = 0.5  # seconds
-_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,8 @@ class Plan:
     """Marks of backfilled messages, which are copied to each new shard."""
     backlogs: tuple[Backlog, ...]
     """Of subscriptions with ordered = "chat"."""
+    growth: Growth | None
+    """The one that is not done; it has to be before the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,16 @@ async def plan(context: Context, principal: Principal, target: int) -> Plan:
     shards = context.redis.shards[:number]
     chats = [int(await ask(shard.hlen(shard.key.chats))) for shard in shards]
     marks = [int(await ask(shard.hlen(shard.key.backfilled))) for shard in shards]
-    return Plan(number, target, (target - number) / target, sum(chats), sum(marks), tuple(await _backlogs(context)))
+    growth = await read_growth(context.redis)
+    return Plan(
+        shards=number,
+        target=target,
+        share=(target - number) / target,
+        chats=sum(chats),
+        backfilled=sum(marks),
+        backlogs=tuple(await _backlogs(context)),
+        growth=growth if growth is not None and growth.done_ms is None else None,
+    )
 
 
 async def prepare(context: Context, principal: Principal, target: int, why: str = "") -> Growth:
@@ -150,10 +160,12 @@ async def apply(
         await _switch(context, principal, growth, tell, why, anyway=anyway, poll=poll)
     await current_placement(context.redis, context.dedupe_window_ms, context.now_ms, context.replication)
     tell(f"events are placed on {growth.target} shards")
-    await _until(lambda: _unrouted(context, growth), tell, poll)
-    await _copy(context, growth, tell)
-    await _until(lambda: _closed_in_words(context), tell, poll)
-    await note_time(context.redis, "done", context.now_ms)
+    completion = Completion(context.redis, context.dedupe_window_ms, context.replication, tell)
+
+    async def left() -> str:
+        return await completion.step(await _ordered(context), context.now_ms)
+
+    await _until(left, tell, poll)
     return await _noted(context)
 
 
@@ -163,27 +175,12 @@ async def _switch(  # noqa: PLR0913  the arguments of `apply`
     """Do what comes before the decision, and decide."""
     await _until(lambda: _not_restarted(context, growth), tell, poll)
     await note_time(context.redis, "copied", context.now_ms)
-    await _copy(context, growth, tell)
+    await copy_all(context.redis, growth, tell)
     if not anyway:
         await _until(lambda: _long_backlogs(context), tell, poll)
     await _until(lambda: _not_restarted(context, growth), tell, poll)
     await context.record(principal, "shards apply", "shards", growth.target, why)
     await decide(context.redis, growth, context.now_ms, context.replication)
-
-
-async def _copy(context: Context, growth: Growth, tell: Tell) -> None:
-    looked_at = 0
-
-    def copied(count: int) -> None:
-        nonlocal looked_at
-        former, looked_at = looked_at, looked_at + count
-        if former // 100_000 != looked_at // 100_000:
-            tell(f"{looked_at} chats looked at")
-
-    chats = await copy_chats(context.redis, growth, copied)
-    marks = await copy_backfilled(context.redis, growth)
-    groups = await create_pull_groups(context.redis, growth)
-    tell(f"copied: the lines of {chats} chats, {marks} marks of backfilled messages, {groups} pull groups")
 
 
 async def _until(what_is_left: Callable[[], Awaitable[str]], tell: Tell, poll: float) -> None:
@@ -198,7 +195,7 @@ async def _until(what_is_left: Callable[[], Awaitable[str]], tell: Tell, poll: f
 
 async def _not_restarted(context: Context, growth: Growth) -> str:
     others = await _others(context, growth.target)
-    return f"not restarted with RELAY_SHARDS={growth.target}: {_named(others)}" if others else ""
+    return f"not restarted with RELAY_SHARDS={growth.target}: {named(others)}" if others else ""
 
 
 async def _others(context: Context, number: int) -> list[str]:
@@ -208,8 +205,8 @@ async def _others(context: Context, number: int) -> list[str]:
 
 async def _long_backlogs(context: Context) -> str:
     long = [each for each in await _backlogs(context) if each.deliveries > LONG_BACKLOG]
-    named = _named([f"{each.subscription} with {each.deliveries} deliveries" for each in long])
-    return f"ordered subscriptions that are behind: {named}" if long else ""
+    names = named([f"{each.subscription} with {each.deliveries} deliveries" for each in long])
+    return f"ordered subscriptions that are behind: {names}" if long else ""
 
 
 async def _backlogs(context: Context) -> list[Backlog]:
@@ -218,29 +215,8 @@ async def _backlogs(context: Context) -> list[Backlog]:
     return [Backlog(row.ledger.subscription, row.ledger.waiting + row.ledger.retrying) for row in rows]
 
 
-async def _unrouted(context: Context, growth: Growth) -> str:
-    old = context.redis.shards[: growth.former]
-    left = [number for number, shard in enumerate(old) if not await passed_fence(shard, growth.target)]
-    return f"workers route what was accepted before, on the shards {_named(list(map(str, left)))}" if left else ""
-
-
-async def _closed_in_words(context: Context) -> str:
-    closed = await _closed(context)
-    named = _named([f"{name} ({reason})" for name, reason in closed.items()])
-    return (
-        f"ordered subscriptions deliver on the new shards when they are done on the old ones: {named}" if closed else ""
-    )
-
-
-async def _closed(context: Context) -> dict[str, str]:
-    return await open_lanes(context.redis, await _ordered(context), context.now_ms)
-
-
 async def _ordered(context: Context) -> list[OrderedLane]:
-    subscriptions = (await context.config()).subscriptions
-    return [
-        OrderedLane(each.name, each.topic, each.block_on_dead) for each in subscriptions if each.ordered is not None
-    ]
+    return ordered_lanes((await context.config()).subscriptions)
 
 
 async def _check(context: Context, target: int) -> int:
@@ -259,8 +235,3 @@ async def _noted(context: Context) -> Growth:
     if growth is None:
         raise Conflict("no number of shards is prepared", hint=Hint("relay shards prepare"))
     return growth
-
-
-def _named(names: list[str]) -> str:
-    more = len(names) - _MAX_NAMED
-    return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -11,7 +11,7 @@ import time
 from math import inf
 from typing import TYPE_CHECKING
 
-from relay.store.sharding.growth.order_gate import OrderedLane, open_lanes
+from relay.store.sharding.growth.order_gate import open_lanes, ordered_lanes
 from relay.store.sharding.growth.state import read_growth
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ class OrderGate:
             self._is_off = True  # until the next growth, for which this process has to be restarted
             return
         self._closed_from = growth.former
-        ordered = [each for each in subscriptions if each.ordered is not None]
-        lanes = [OrderedLane(each.name, each.topic, each.block_on_dead) for each in ordered]
+        lanes = ordered_lanes(subscriptions)
         closed = await open_lanes(self._home, lanes, round(time.time() * 1000))
         self._open = {lane.name for lane in lanes} - closed.keys()

@@ -29,6 +29,7 @@ from relay.store.sharding.growth.state import note_opened, opened_lanes, read_gr
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from relay.core.config.relay_toml import Subscription
     from relay.store.driver.client import Redis
     from relay.store.sharding.growth.state import Growth
 
@@ -44,6 +45,13 @@ class OrderedLane(NamedTuple):
     topic: str
     blocks: bool
     """True if a dead letter blocks its chat."""
+
+
+def ordered_lanes(subscriptions: Iterable[Subscription]) -> list[OrderedLane]:
+    """Return the lanes of those subscriptions that keep the order of each chat."""
+    return [
+        OrderedLane(each.name, each.topic, each.block_on_dead) for each in subscriptions if each.ordered is not None
+    ]
 
 
 async def open_lanes(home: Redis, lanes: Iterable[OrderedLane], now_ms: int) -> dict[str, str]:

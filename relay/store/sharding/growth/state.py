@@ -8,7 +8,12 @@ shard to another old one. All that follows rests on this.
     copied     what belongs to a moving chat beside its events is copied to its new shard (`copies`)
     decided    one write on the first shard makes M the number in use
     advanced   every old shard is fenced, then the new ones are opened (`fence`); only now are events placed by M
-    done       nothing of before the fences is on its way, and what was copied is complete
+    completed  what was accepted before the fences is routed, and then all is copied once more
+    done       nothing of before the fences is on its way to an ordered lane
+
+`relay shards apply` goes as far as the decision, which is an operator's; if it is killed before, the relay works on by
+N until it is run again or the growth is cancelled. What follows is done by any process (`completion`): an ingress that
+places an event fences the shards, and a worker takes all steps to the end.
 
 **No double acceptance.** A shard knows the number by which events are placed there. The script that accepts is given
 the number by which the process has chosen the shard, and with another one takes nothing. Before a process places by M
@@ -65,6 +70,8 @@ class Growth(NamedTuple):
     decided_ms: int | None = None
     advanced_ms: int | None = None
     """Time of the last fence, or later."""
+    completed_ms: int | None = None
+    """Time at which everything had been copied, after the fences."""
     done_ms: int | None = None
 
     @property
@@ -80,6 +87,16 @@ class Growth(NamedTuple):
     def is_decided(self) -> bool:
         """True once the target is the number in use."""
         return self.decided_ms is not None
+
+    @property
+    def what_is_next(self) -> str:
+        """The next thing that an operator has to do, in words; empty once it is done."""
+        if self.done_ms is not None:
+            return ""
+        if self.is_decided:
+            return "workers do what is left; relay shards apply tells what they wait for"
+        restart = f"restart every process with RELAY_SHARDS={self.target}, then run: relay shards apply"
+        return f"{restart} (to give it up: relay shards cancel)"
 
     def dedupes_until_ms(self, window_ms: int) -> int | None:
         """Return until when claims on the former shards count, for a dedupe window; None before the fences."""
@@ -110,6 +127,12 @@ async def is_noted_target(home: Redis, number: int) -> bool:
     """Return True if the relay is to grow to this number of shards, so that processes with it may start."""
     growth = await read_growth(home)
     return growth is not None and not growth.is_decided and growth.target == number
+
+
+async def is_unfinished(home: Redis) -> bool:
+    """Return True if a growth to the number of shards of this process is decided and not done."""
+    growth = await read_growth(home)
+    return growth is not None and growth.is_decided and growth.done_ms is None and growth.target == len(home.shards)
 
 
 async def note_growth(home: Redis, former: int, target: int, now_ms: int) -> None:
@@ -143,7 +166,7 @@ async def cancel(home: Redis) -> bool:
 
 
 async def note_time(home: Redis, name: str, now_ms: int) -> None:
-    """Note the time of a step, `copied`, `advanced` or `done`, unless it is noted already."""
+    """Note the time of a step, `copied`, `advanced`, `completed` or `done`, unless it is noted already."""
     await ask(home.hsetnx(home.key.growth, name, str(now_ms)))
 
 
@@ -161,5 +184,5 @@ def _growth_in(fields: dict[bytes, bytes]) -> Growth | None:
     found = numbers_in(fields)
     if not {"former", "target", "noted"} <= found.keys():
         return None
-    times = {f"{name}_ms": found.get(name) for name in ("copied", "decided", "advanced", "done")}
+    times = {f"{name}_ms": found.get(name) for name in ("copied", "decided", "advanced", "completed", "done")}
     return Growth(found["former"], found["target"], found["noted"], **times)
