@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.on_cluster import options_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -66,10 +68,11 @@ class Background:
         """Start the tests, in the first process."""
         tests = [item.nodeid for item in session.items if isinstance(item, InBackground)]
         if self._is_first and tests:
+            options = options_of(session.config)
             environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
             with (self._directory / "log").open("wb") as log:
                 self._process = subprocess.Popen(  # noqa: S603  our own program
-                    [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", *tests],
+                    [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider", *options, *tests],
                     cwd=session.config.rootpath,
                     env=environment | {_REPORTS_OF_BACKGROUND: str(self._directory / "reports")},
                     stdin=subprocess.DEVNULL,

@@ -31,7 +31,7 @@ from tests.support import Clock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
 
-pytest_plugins = ("tests.background", "tests.compiled_templates", "tests.patient_searches")
+pytest_plugins = ("tests.on_cluster", "tests.background", "tests.compiled_templates", "tests.patient_searches")
 
 # Tests run in directories of their own, without what Hypothesis keeps in the current one: its table of characters.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).resolve().parents[1] / ".hypothesis"))

@@ -19,13 +19,16 @@ from redis.exceptions import RedisError
 
 from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
-from relay.store.driver.client import Redis
+from relay.store.sharding.shards import open_shards
 from tests.support import reserve_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from relay.store.driver.client import Redis
+
+_TIMEOUT = 30.0  # seconds for an answer
 _START_TIMEOUT = 120.0  # seconds; a large append-only file takes a while to load
 _STOP_TIMEOUT = 60.0
 
@@ -43,6 +46,8 @@ class RedisServer:
     """Acquired by the fault that affects Redis."""
     append_only: bool = True
     """False to load `dump.rdb`, which a server with an append-only file ignores."""
+    shards: int = 1
+    """The number of shards of a client; they share the server."""
     _process: asyncio.subprocess.Process | None = None
 
     @property
@@ -80,12 +85,9 @@ class RedisServer:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Redis]:
-        """Open a client."""
-        redis = Redis.from_url(self.url, socket_timeout=30)
-        try:
-            yield redis
-        finally:
-            await redis.aclose()
+        """Open a client of the first shard, which knows the others."""
+        async with open_shards(self.url, _TIMEOUT, count=self.shards) as shards:
+            yield shards.home
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -111,6 +113,11 @@ class RedisServer:
 
     async def wait_until_healthy(self) -> None:
         """Do nothing: a single server is healthy when it runs."""
+
+    @property
+    def ports(self) -> list[int]:
+        """The ports of all servers: its own."""
+        return [self.port]
 
     @property
     def target(self) -> int:

@@ -19,15 +19,22 @@ from relay.core.secret import new_key
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
+from relay.store.driver.client import WORKER_TIMEOUT
+from relay.store.sharding.shards import open_shards
 from tests.building import OTHER_SECRET, SECRET
+from tests.clusters import Cluster
 from tests.forked.process import start_python
-from tests.redis_server import RedisServer
+from tests.on_cluster import SharedCluster, running_redis
 from tests.support import eventually, reserve_port
 from tests.workers.conftest import Sink, open_sink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from relay.process.embedded_redis import Embedded
+    from relay.store.driver.client import Redis
+    from tests.on_cluster import Store
 
 LINES = ("+16465550123", "+16465550124", "+16465550125")
 API_KEY = "journey-key"
@@ -45,7 +52,7 @@ class Service:
     """The service's environment and processes, with Redis, sandbox, sink and rules around it."""
 
     environment: dict[str, str]
-    redis: RedisServer
+    redis: Store
     sandbox: Sandbox
     sink: Sink
     rules: Path
@@ -151,11 +158,12 @@ retry = ["100ms", "200ms", "400ms", "800ms"]
 
 
 @asynccontextmanager
-async def open_service(directory: Path) -> AsyncIterator[Service]:
-    """Start Redis, sandbox and sink; the test starts the service's own processes."""
+async def open_service(directory: Path, store: Store | None = None) -> AsyncIterator[Service]:
+    """Start sandbox and sink, and a Redis unless a store is given; the test starts the service's own processes."""
     async with AsyncExitStack() as stack:
-        redis = RedisServer(directory / "redis", fsync="everysec")
-        await redis.start()
+        redis = store
+        if redis is None:
+            redis = await stack.enter_async_context(running_redis(directory / "redis"))
         sink = await stack.enter_async_context(open_sink())
         sandbox = await stack.enter_async_context(open_sandbox(LINES, speed=25))
         app = sandbox_app(sandbox, API_KEY, allow_local=True)
@@ -166,7 +174,8 @@ async def open_service(directory: Path) -> AsyncIterator[Service]:
         service = Service(
             environment={
                 **os.environ,
-                "REDIS_URL": redis.url,
+                **redis.environment,
+                "RELAY_SHARDS": str(redis.shards),
                 "RELAY_PUBLIC_URL": f"http://127.0.0.1:{ingress}",
                 "RELAY_LISTEN": f"127.0.0.1:{ingress}",
                 "RELAY_ADMIN_LISTEN": "127.0.0.1:0",
@@ -191,12 +200,11 @@ async def open_service(directory: Path) -> AsyncIterator[Service]:
             yield service
         finally:
             await service.end()
-            await redis.kill()
 
 
 @pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    async with open_service(tmp_path) as service:
+async def service(tmp_path: Path, store: Store) -> AsyncIterator[Service]:
+    async with open_service(tmp_path, store) as service:
         yield service
 
 
@@ -209,3 +217,38 @@ async def running(service: Service) -> Service:
     await eventually(service.is_ready)
     await eventually(lambda: service.logged("worker.started"))
     return service
+
+
+@pytest.fixture(autouse=True)
+def shards_of_commands(clean_environment: None, shard_count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give commands and parts in this process the number of shards of the journeys."""
+    del clean_environment  # it would remove the variable
+    if shard_count > 1:
+        monkeypatch.setenv("RELAY_SHARDS", str(shard_count))
+
+
+@pytest.fixture
+def redis_source(request: pytest.FixtureRequest, cluster_if_chosen: Cluster | None) -> Embedded | Cluster:
+    """Return the servers that journeys share: the Redis of all tests, or the cluster."""
+    if cluster_if_chosen is not None:
+        return cluster_if_chosen
+    embedded: Embedded = request.getfixturevalue("redis_server")
+    return embedded
+
+
+@pytest.fixture
+async def redis(redis_source: Embedded | Cluster, tmp_path: Path, shard_count: int) -> AsyncIterator[Redis]:
+    """Return a client of the first shard of an empty store."""
+    if isinstance(redis_source, Cluster):
+        await SharedCluster(tmp_path, redis_source, shard_count).empty()
+    async with open_shards(redis_source.url, WORKER_TIMEOUT, count=shard_count) as shards:
+        if not isinstance(redis_source, Cluster):
+            await shards.home.flushall()
+        yield shards.home
+
+
+@pytest.fixture
+def redis_url(redis_source: Embedded | Cluster, redis: Redis) -> str:
+    """Return the URL of the empty store."""
+    del redis  # it only has to have been emptied
+    return redis_source.url

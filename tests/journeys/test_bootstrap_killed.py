@@ -25,7 +25,6 @@ from relay.web.server import listening_for_webhooks
 from tests.bootstrap.bench import LINES_ONLY
 from tests.forked.process import start_python
 from tests.sandbox.running import ANY_PORT, API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
-from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -126,13 +125,13 @@ async def test_next_apply_heals_after_kill(
                 if secrets != "none yet":
                     await reconciler.apply(lambda _: None)
                 if secrets == "lost":
-                    await redis.delete(KEYS.keyring)
+                    await redis.delete(redis.key.keyring)
                 if secrets == "of an older release":
                     for there in sandbox.sandbox.state.subscriptions.values():
                         there.target_url = there.target_url.partition("&owner=")[0]
-                    await redis.delete(KEYS.linq_owner)
+                    await redis.delete(redis.key.linq_owner)
                 await run_and_kill(sandbox, method, number, when, "apply")
-                await redis.delete(KEYS.keyring_lock)  # it would expire seconds after its owner
+                await redis.delete(redis.key.keyring_lock)  # it would expire seconds after its owner
                 assert [done.error for done in await reconciler.apply(lambda _: None) if done.error] == []
                 steps = await reconciler.plan()
             assert sorted((step.action, step.line) for step in steps) == [(Action.KEEP, line) for line in LINES]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay.sandbox.state import Subscription
+    from tests.on_cluster import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.background, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
@@ -24,9 +25,9 @@ NEW_LINE = "+16465550199"
 
 
 @pytest.fixture
-async def healing(tmp_path: Path) -> AsyncIterator[Service]:
+async def healing(tmp_path: Path, store: Store) -> AsyncIterator[Service]:
     """Run an ingress and two workers that may repair what they find at Linq."""
-    async with open_service(tmp_path) as service:
+    async with open_service(tmp_path, store) as service:
         service.rules.write_text(service.rules.read_text().replace("account = false", "heal = true"))
         await service.bootstrap()
         await service.start("ingress")

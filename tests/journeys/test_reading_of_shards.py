@@ -18,7 +18,7 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from tests.journeys.conftest import Service
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
+pytestmark = [pytest.mark.slow, pytest.mark.own_cluster, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
 
 async def test_history_of_all_shards_is_found_and_replayed_once(running: Service) -> None:  # noqa: F811  the fixture

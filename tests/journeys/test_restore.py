@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 
     from tests.journeys.conftest import Service
 
-pytestmark = [pytest.mark.slow, pytest.mark.background, pytest.mark.timeout(180)]  # seconds, also on a busy machine
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.background,
+    pytest.mark.timeout(180),  # seconds, also on a busy machine
+    pytest.mark.plain_redis("it copies the files of one server and starts another one with them"),
+]
 
 
 async def test_redis_is_restored_from_either_copy(service: Service, tmp_path: Path) -> None:
-    sink = service.sink.url
+    sink, former = service.sink.url, service.redis
+    assert isinstance(former, RedisServer)
     service.rules.write_text(
         RULES
         + "".join(subscription(name, sink, "10m") for name in ("done", "failing", "refusing"))
@@ -55,7 +61,7 @@ async def test_redis_is_restored_from_either_copy(service: Service, tmp_path: Pa
         "refusing": {"dead": 5},
     }
 
-    await _copy(service.redis, tmp_path / "copies")
+    await _copy(former, tmp_path / "copies")
     after = _emit(service)
     await service.sandbox.deliveries.settled()
     await service.redis.kill()
@@ -65,7 +71,7 @@ async def test_redis_is_restored_from_either_copy(service: Service, tmp_path: Pa
         service.sink.answer = answer
         if form == "rdb":
             await _give_append_only_file(tmp_path / "copies" / form)
-        async with _started(RedisServer(tmp_path / "copies" / form, port=service.redis.port)) as server:
+        async with _started(RedisServer(tmp_path / "copies" / form, port=former.port)) as server:
             assert json.loads(await service.run("ledger", "--json")) == before
             await eventually(service.is_ready)  # the ingress ran all the time
             service.sink.answer = None
@@ -78,15 +84,17 @@ async def test_redis_is_restored_from_either_copy(service: Service, tmp_path: Pa
 
 
 async def test_linqs_retries_survive_the_loss_of_redis(service: Service, tmp_path: Path) -> None:
+    former = service.redis
+    assert isinstance(former, RedisServer)
     await service.bootstrap()
-    async with service.redis.client() as redis:
+    async with former.client() as redis:
         copy = await redis.dump(redis.key.keyring)
     ingress = await service.start("ingress")
     await eventually(service.is_ready)
     await service.redis.kill()
     missed = _emit(service)
     await eventually(lambda: service.logged("event.refused"))  # 503: Linq sends it again
-    async with _started(RedisServer(tmp_path / "empty", port=service.redis.port)) as server:
+    async with _started(RedisServer(tmp_path / "empty", port=former.port)) as server:
         await _accepts(server, missed)  # by the secrets in the memory of the ingress
         ingress.terminate()
         await ingress.wait()

@@ -14,6 +14,7 @@ from tests.journeys.conftest import LINES
 from tests.support import eventually, hash_of
 
 if TYPE_CHECKING:
+    from relay.store.driver.client import Redis
     from tests.journeys.conftest import Service
     from tests.workers.conftest import Received
 
@@ -90,11 +91,14 @@ async def test_a_team_moves_to_a_new_service(running: Service) -> None:
 
 async def _has_lane(running: Service, name: str) -> bool:
     async with running.redis.client() as redis:
-        return bool(await redis.exists(f"relay:lane:{name}"))
+        return bool(await redis.exists(redis.key.lane(name)))
 
 
 async def _is_settled(running: Service, number: int) -> bool:
     async with running.redis.client() as redis:
-        lanes = [await hash_of(redis, f"relay:lane:{name}") for name in ("bot", "bot-v2")]
-    settled = [int(lane.get("delivered", 0)) + int(lane.get("died", 0)) for lane in lanes]
-    return settled == [number, number]
+        return [await _settled(redis, name) for name in ("bot", "bot-v2")] == [number, number]
+
+
+async def _settled(redis: Redis, name: str) -> int:
+    lanes = [await hash_of(shard, shard.key.lane(name)) for shard in redis.shards]
+    return sum(int(lane.get("delivered", 0)) + int(lane.get("died", 0)) for lane in lanes)

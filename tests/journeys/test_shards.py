@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.journeys.conftest import Service
     from tests.workers.conftest import Received
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
+pytestmark = [pytest.mark.slow, pytest.mark.own_cluster, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
 CHATS = [f"dialog-{number}" for number in range(12)]
 COUNT = 4

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.store.sharding.shards import Shards
     from tests.journeys.conftest import Service
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
+pytestmark = [pytest.mark.slow, pytest.mark.own_cluster, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
 GROUP = "topics/messages/groups/billing"
 EVENTS = f"{GROUP}/events"

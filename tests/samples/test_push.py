@@ -14,13 +14,14 @@ from relay.sandbox.app import Emission
 from tests.building import OTHER_SECRET, SECRET, body_of
 from tests.journeys.conftest import LINES, Service, open_service
 from tests.samples.handlers import ROOT, SAMPLES, Handler, handler_of
-from tests.support import KEYS, eventually
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from relay.core.secret import SigningSecret
+    from tests.on_cluster import Store
 
 HANDLERS = [
     "fastapi",
@@ -47,8 +48,8 @@ Request = tuple[dict[str, str], bytes]
 
 
 @pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    async with open_service(tmp_path) as service:
+async def service(tmp_path: Path, store: Store) -> AsyncIterator[Service]:
+    async with open_service(tmp_path, store) as service:
         yield service
 
 
@@ -142,7 +143,7 @@ async def test_handler_takes_each_event_of_the_relay_once(name: str, service: Se
         await deliver(service, handler, 2)
         assert await post(handler, *signed("former", SECRET)) == 204
     async with service.redis.client() as redis:
-        assert await redis.xlen(KEYS.lane("sample", "dead")) == 0
+        assert not any([await shard.xlen(shard.key.lane("sample", "dead")) for shard in redis.shards])
 
 
 def test_fastapi_sample_is_locked_to_what_the_tests_run() -> None:
