@@ -3,6 +3,7 @@
 #   sh tests/run.sh                  all of it
 #   sh tests/run.sh -m "not slow"    without the tests that start the whole service: the loop while developing
 #   sh tests/run.sh -k lanes         with any arguments for pytest
+#   sh tests/run.sh --cluster        only the journeys, on a Redis Cluster with one shard, and with four; also with arguments
 # Creates its own .venv; needs Python 3.11 or newer and the package registry, nothing else.
 set -eu
 cd "$(dirname "$0")/.."
@@ -12,6 +13,21 @@ PATH="$PWD/.venv/bin:$PATH"
 
 # A hundred processes import the relay, and pytest keeps the assertions that it has rewritten: each compiles once.
 unset PYTHONDONTWRITEBYTECODE
+
+# One test at a time for each of two processes, slow ones first (tests/conftest.py), so that both end together; what
+# mostly waits runs beside them (tests/background.py).
+tests() { pytest -n 2 --dist load --maxschedchunk 1 "$@"; }
+
+# The cluster is started by the tests (tests/on_cluster.py), which name what cannot run there.
+if [ "${1:-}" = --cluster ]; then
+    shift
+    code=0
+    for shards in 1 4; do
+        echo "journeys on a Redis Cluster, RELAY_SHARDS=$shards"
+        tests --cluster --shards "$shards" tests/journeys tests/samples/test_push.py "$@" || code=$?
+    done
+    exit "$code"
+fi
 
 # mypy runs beside the tests, in what they leave of the processors; only what fails is printed. ruff and
 # lint-imports take seconds: what they find ends the run before the tests. What mypy finds is printed after them.
@@ -33,10 +49,8 @@ ended lint-imports "$imports"
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }
 echo "ruff and lint-imports are clean; mypy runs beside the tests"
 
-# One test at a time for each of two processes, slow ones first (tests/conftest.py), so that both end together; what
-# mostly waits runs beside them (tests/background.py).
 code=0
-pytest -n 2 --dist load --maxschedchunk 1 "$@" || code=$?
+tests "$@" || code=$?
 
 ended mypy "$mypy"
 mypy=""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import time
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager, suppress
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 CHATS = [f"dialog-{number}" for number in range(12)]
 SECRETS = dict(zip(LINES, (SECRET, OTHER_SECRET), strict=False))
+WORKERS = (2, 3)
+"""The places of the workers in the fleet."""
 AHEAD = 8
 """Events of a chat that are sent before its first one is delivered: a machine that is busy falls no further behind."""
 REFUSED = 0.03
@@ -47,8 +50,8 @@ class Fleet:
     shards: int
     processes: list[Process] = field(default_factory=list)
 
-    async def start(self, number: int) -> Process:
-        """Start the process with this place in the fleet, and wait until it works."""
+    async def start(self, number: int, dies: str = "") -> Process:
+        """Start the process with this place in the fleet, and wait until it works; a worker may be one that `dies`."""
         is_ingress = number < len(self.ports)
         event = "ingress.listening" if is_ingress else "worker.started"
         before = self.service.logged(event)
@@ -56,7 +59,10 @@ class Fleet:
         environment["RELAY_SHARDS"] = str(self.shards)
         if is_ingress:
             environment["RELAY_LISTEN"] = f"127.0.0.1:{self.ports[number]}"
-        process = await (self.service.start("ingress") if is_ingress else self.service.start(module="workers"))
+        if dies:
+            process = await self.service.start(dies, "workers", module="tests.journeys.dying")
+        else:
+            process = await (self.service.start("ingress") if is_ingress else self.service.start(module="workers"))
         await eventually(lambda: self.service.logged(event) > before)
         return process
 
@@ -72,15 +78,25 @@ class Fleet:
             self.processes[number] = await self.start(number)
 
     async def kill_an_ingress(self) -> None:
+        """Kill an ingress, and start another one."""
         await self._kill(0)
+        self.processes[0] = await self.start(0)
 
-    async def kill_a_worker(self) -> None:
-        await self._kill(2)
+    async def kill_the_workers(self) -> None:
+        """Kill both workers."""
+        for number in WORKERS:
+            await self._kill(number)
+
+    async def replace_the_workers(self, step: str) -> None:
+        """Leave all to a worker that is killed at a step of the growth, and then to two others."""
+        dying = await self.start(WORKERS[0], step)
+        assert await dying.wait() == -signal.SIGKILL
+        for number in WORKERS:
+            self.processes[number] = await self.start(number)
 
     async def _kill(self, number: int) -> None:
         self.processes[number].kill()
         await self.processes[number].wait()
-        self.processes[number] = await self.start(number)
 
 
 @dataclass(slots=True)

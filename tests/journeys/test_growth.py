@@ -1,4 +1,4 @@
-"""A relay grows under load while `relay shards apply`, an ingress and a worker are killed: no event is lost.
+"""A relay grows under load while `relay shards apply`, an ingress and the workers are killed: no event is lost.
 
 On a plain Redis; with `--cluster` on a Redis Cluster (`tests.on_cluster`).
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(240),  # seconds, also on a busy machine
+    pytest.mark.timeout(400),  # seconds, also on a busy machine
     pytest.mark.one_shard("it grows to four shards from one and from two"),
 ]
 
@@ -41,9 +41,12 @@ def shard_count() -> int:
     return TARGET
 
 
-@pytest.mark.parametrize(("former", "last_kill"), [(1, "after the decision"), (2, "after the first fence")])
+@pytest.mark.parametrize(
+    ("former", "last_kill", "of_worker"),
+    [(1, "after the decision", "between the last copies"), (2, "after the first fence", "before the end")],
+)
 async def test_growth_under_load_loses_nothing_and_keeps_the_order(
-    service: Service, former: int, last_kill: str
+    service: Service, former: int, last_kill: str, of_worker: str
 ) -> None:
     rules = service.rules.read_text()
     service.rules.write_text(rules.replace('name = "bot"', 'name = "bot"\nordered = "chat"\nconcurrency = 8'))
@@ -55,17 +58,18 @@ async def test_growth_under_load_loses_nothing_and_keeps_the_order(
     async with pulling(service.redis.url, "everything") as pulled, aiohttp.ClientSession() as http:
         traffic = Traffic(fleet.ports, http, delivered.by_chat)
         sending = asyncio.create_task(traffic.run())
-        await eventually(lambda: len(delivered.by_path["/bot"]) > 40)
+        await eventually(lambda: len(delivered.by_path["/bot"]) > 40, timeout=60)
         await grow_and_kill(service, fleet, last_kill)
-        await eventually(lambda: is_done(service), timeout=60)
+        await fleet.replace_the_workers(of_worker)
+        await eventually(lambda: is_done(service), timeout=120)
         count = traffic.count
-        await eventually(lambda: traffic.count > count + 100)
+        await eventually(lambda: traffic.count > count + 60, timeout=120)
         traffic.is_over = True
         await sending
         everything = {event_id for ids in traffic.sent.values() for event_id in ids}
         for path in ("/bot", "/crm"):
-            await eventually(lambda path=path: everything == set(delivered.by_path[path]), timeout=60)  # type: ignore[misc]
-        await eventually(lambda: len(pulled) >= len(everything), timeout=60)
+            await eventually(lambda path=path: everything == set(delivered.by_path[path]), timeout=120)  # type: ignore[misc]
+        await eventually(lambda: len(pulled) >= len(everything), timeout=120)
     assert Counter(pulled) == Counter(everything)
     assert delivered.refused
     # What a killed worker had in flight comes again, before what follows it in its chat.
@@ -79,7 +83,7 @@ async def test_growth_under_load_loses_nothing_and_keeps_the_order(
 async def grow_and_kill(service: Service, fleet: Fleet, last_kill: str) -> None:
     """Prepare the growth; kill `relay shards apply` while it waits and at one step after the other, and run it no more.
 
-    An ingress is killed before the switch, and a worker after it.
+    Before the last kill an ingress is killed, which is replaced, and the workers, which are not yet.
     """
     await service.run("shards", "prepare", str(TARGET))
     waiting = await service.start("shards", "apply")
@@ -90,13 +94,13 @@ async def grow_and_kill(service: Service, fleet: Fleet, last_kill: str) -> None:
         await kill_at(service, step)
         assert (await growth_of(service))["phase"] == "noted"
     await fleet.kill_an_ingress()
+    await fleet.kill_the_workers()
     await kill_at(service, last_kill)
     assert (await growth_of(service))["decided_ms"]
-    await fleet.kill_a_worker()
 
 
 async def kill_at(service: Service, step: str) -> None:
-    process = await service.start(step, module="tests.journeys.killed_apply")
+    process = await service.start(step, "relay", "shards", "apply", module="tests.journeys.dying")
     assert await process.wait() == -signal.SIGKILL
 
 
@@ -116,7 +120,7 @@ async def check_the_books(service: Service, count: int) -> None:
         is_quiet = not any(row["waiting"] or row["retrying"] for row in ledger["subscriptions"])
         return text if ledger["balances"] and is_quiet and not ledger["totals"]["inbox"] else None
 
-    ledger = json.loads(await eventually(balanced, timeout=60))
+    ledger = json.loads(await eventually(balanced, timeout=120))
     assert ledger["totals"]["accepted"] == ledger["totals"]["routed"] == count
     for row in ledger["subscriptions"]:
         assert (row["routed"], row["delivered"], row["dead"], row["lost"]) == (count, count, 0, 0)

@@ -1,4 +1,4 @@
-"""`relay shards apply` that is killed at a step: `python -m tests.journeys.killed_apply "before the copies"`.
+"""A process that is killed at a step of a growth: `python -m tests.journeys.dying "before the end" relay shards apply`.
 
 The kill comes from the process itself, so that it is at that very step; SIGKILL leaves no time for anything else.
 """
@@ -6,13 +6,13 @@ The kill comes from the process itself, so that it is at that very step; SIGKILL
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relay.cli import main
 from relay.services.operators import growth
-from relay.store.sharding.growth import completion, fence, watch
+from relay.store.sharding.growth import completion, fence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,8 +36,7 @@ STEPS = {
     "before the decision": Step(growth, "decide", is_done=False),
     "after the decision": Step(growth, "decide", is_done=True),
     "after the first fence": Step(fence, "_advance", is_done=True),
-    "after the fences": Step(watch, "advance", is_done=True),
-    "before the last copies": Step(completion, "copy_all", is_done=False),
+    "between the last copies": Step(completion, "create_pull_groups", is_done=False),
     "before the end": Step(completion, "open_lanes", is_done=True),
 }
 
@@ -54,7 +53,8 @@ def dying(call: Call, *, is_done: bool) -> Call:
 
 
 if __name__ == "__main__":
-    step = STEPS[sys.argv[1]]
+    at, program, *arguments = sys.argv[1:]
+    step = STEPS[at]
     setattr(step.module, step.function, dying(getattr(step.module, step.function), is_done=step.is_done))
-    sys.argv[1:] = ["shards", "apply"]
-    main()
+    sys.argv = [program, *arguments]
+    runpy.run_module(program, run_name="__main__", alter_sys=True)
