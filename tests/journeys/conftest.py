@@ -175,7 +175,7 @@ async def open_service(directory: Path, store: Store | None = None) -> AsyncIter
             environment={
                 **os.environ,
                 **redis.environment,
-                "RELAY_SHARDS": str(redis.shards),
+                **({"RELAY_SHARDS": str(redis.shards)} if redis.shards > 1 else {}),
                 "RELAY_PUBLIC_URL": f"http://127.0.0.1:{ingress}",
                 "RELAY_LISTEN": f"127.0.0.1:{ingress}",
                 "RELAY_ADMIN_LISTEN": "127.0.0.1:0",

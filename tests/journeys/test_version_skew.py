@@ -20,7 +20,7 @@ from relay.sandbox.app import Emission
 from relay.store.ledger.ledger import Ledger
 from tests.journeys.conftest import LINES
 from tests.journeys.revisions import NoHistory, check_out, previous_revision
-from tests.on_cluster import NOT_THERE
+from tests.on_cluster import NOT_THERE, SharedCluster
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -107,8 +107,10 @@ async def test_upgrade_and_rollback_under_load_lose_nothing(service: Service, py
         old = check_out(previous_revision(), pytestconfig.cache.mkdir("revisions"))
     except NoHistory as missing:
         pytest.skip(f"missing tool: {missing}")
-    if service.redis.shards > 1 and "RELAY_TEST_SHARDS" in (old / "relay/config/variable_forms.py").read_text():
-        pytest.skip(f"{NOT_THERE}the revision before this one refuses several shards")
+    if isinstance(service.redis, SharedCluster) and not (old / "relay/core/redis_url/cluster.py").exists():
+        pytest.skip(f"{NOT_THERE}the revision before this one does not know clusters")
+    if service.redis.shards > 1 and not (old / "relay/store/sharding/growth").exists():
+        pytest.skip(f"{NOT_THERE}the revision before this one has no shards")
     fleet = Fleet(service, old)
     assert (await fleet.place()).startswith(str(old))
     await service.bootstrap()

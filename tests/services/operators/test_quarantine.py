@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,6 +17,7 @@ from relay.services.operators.quarantine import Retried
 from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.inbox.audit import InboxAudit
 from relay.store.inbox.quarantine import Quarantine
+from relay.store.rights.rules import viewer_rule
 from relay.store.sharding.number import require_number_of_shards
 from relay.store.sharding.shards import Shards, open_shards
 from tests.building import LINE, body_of, webhook_of
@@ -74,6 +76,18 @@ async def test_retry_accepts_each_event_once_on_the_shard_of_its_chat(quarantine
     }
     assert sum(map(len, found.values())) == 12
     assert await losses(shards) == []
+
+
+async def test_dry_run_needs_only_the_rights_of_a_viewer(quarantined: Context, shards: Shards, redis_url: str) -> None:
+    rule = str(viewer_rule(*(shard.key for shard in shards.all)))
+    await shards.home.execute_command("ACL", "SETUSER", "viewer", "reset", "on", ">secret", *rule.split())  # type: ignore[no-untyped-call]
+    url = f"redis://viewer:secret@127.0.0.1:{urlsplit(redis_url).port}/0"
+    try:
+        async with open_shards(url, WORKER_TIMEOUT, count=len(shards.all)) as seen:
+            viewing = replace(quarantined, redis=seen.home)
+            assert await quarantine.retry(viewing, OPERATOR, ALL, dry_run=True) == Retried(12, 0, 1)
+    finally:
+        await shards.home.acl_deluser("viewer")
 
 
 async def test_retry_that_was_interrupted_between_shards_repeats_nothing(quarantined: Context, shards: Shards) -> None:
