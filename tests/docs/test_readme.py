@@ -43,7 +43,7 @@ def test_its_two_commands_exist_and_ci_calls_the_second() -> None:
     assert commands == ["sh deploy/demo.sh", "sh tests/run.sh"]
     assert all((ROOT / command.split()[1]).is_file() for command in commands)
     called = [line.removeprefix("exec ") for line in (ROOT / ".ci" / "run").read_text().splitlines()[-2:]]
-    assert called == ["sh tests/run.sh", "sh tests/run.sh --cluster"]
+    assert called == ["sh tests/run.sh", 'sh tests/run.sh --cluster -m "not background"']
 
 
 def test_it_links_every_page_of_the_documentation() -> None:
