@@ -13,6 +13,7 @@ from relay.metrics.process_metrics import ProcessMetrics
 from relay.parts import open_store
 from relay.process.event_loop import stop_on_signals
 from relay.process.lifecycle import Lifecycle
+from relay.process.resources.gc_tuning import tune_gc
 from relay.process.timings import load_timings
 from relay.services.context import open_lasting_context
 from relay.store.driver.client import REQUEST_TIMEOUT
@@ -76,6 +77,7 @@ async def serve_admin(settings: Settings) -> None:
             observed, settings, ADMIN, portal=portal_of(context), timings=load_timings()
         )
         async with NumberOfShards(redis).checked(stop.set), metrics, listening:
+            tune_gc()
             await stop.wait()
             log.info("admin.stopping")
             lifecycle.stop()

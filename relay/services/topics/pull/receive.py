@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from relay.core.access.principal import Principal
     from relay.services.context import Context
     from relay.store.topics.pull.arrivals import Arrivals
+    from relay.store.topics.pull.whole_group import WholeGroup
 
 _POLL = 1.0  # seconds between two looks while nothing arrives: events expire, or are handed back elsewhere
 _UNUSED = 60.0  # seconds after which a consumer that holds nothing is deleted
@@ -40,6 +41,17 @@ async def receive(
     """
     check(request)
     group = await open_group(context, principal, request.topic, request.group)
+    return await receive_from(group, arrivals, request, is_gone)
+
+
+async def receive_from(
+    group: WholeGroup, arrivals: Arrivals, request: Request, is_gone: Callable[[], bool] = lambda: False
+) -> Batch:
+    """Receive the same from an open group, by a request that is checked.
+
+    Raises:
+        TooMany: too many events of the group are not acknowledged.
+    """
     loop = asyncio.get_running_loop()
     deadline, unused, state = loop.time() + request.wait, _UNUSED, JOINED
     filling = Filling(group, request)

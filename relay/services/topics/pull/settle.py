@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from relay.services.context import Context
     from relay.store.keys import GroupName
     from relay.store.topics.pull.arrivals import Arrivals
-    from relay.store.topics.pull.whole_group import UpTo
+    from relay.store.topics.pull.whole_group import UpTo, WholeGroup
 
 MAX_RECEIPTS = 1000
 
@@ -81,7 +81,7 @@ async def acknowledge_runs(
     Raises:
         Forbidden, NotFound, Invalid: of the principal, the topic, the group or the member.
     """
-    done = await _acknowledge_runs(context, principal, place, member, runs)
+    done = await _acknowledge_runs(await open_group(context, principal, *place), member, runs)
     arrivals.wake(place.topic)
     if done.error is not None:
         raise done.error
@@ -89,29 +89,26 @@ async def acknowledge_runs(
 
 
 async def acknowledge_as_far(
-    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, runs: Sequence[Run]
+    pull: WholeGroup, arrivals: Arrivals, place: GroupName, member: str, runs: Sequence[Run]
 ) -> list[Run]:
-    """Acknowledge the same on the shards that answer; return the runs of the others, to be tried again.
+    """Acknowledge the same in an open group, on the shards that answer; return the runs of the others to try again.
 
     With one shard its error is raised.
 
     Raises:
-        Forbidden, NotFound, Invalid: as for `acknowledge_runs`.
+        NotFound, Invalid: of the group or the member.
     """
-    done = await _acknowledge_runs(context, principal, place, member, runs)
+    done = await _acknowledge_runs(pull, member, runs)
     arrivals.wake(place.topic)
-    if done.error is not None and not (context.redis.others and isinstance(done.error, REDIS_ERRORS)):
+    if done.error is not None and not (len(pull.parts) > 1 and isinstance(done.error, REDIS_ERRORS)):
         raise done.error
     if done.error is None:
         _found(done.done, place)
     return done.left
 
 
-async def _acknowledge_runs(
-    context: Context, principal: Principal, place: GroupName, member: str, runs: Sequence[Run]
-) -> UpTo:
+async def _acknowledge_runs(pull: WholeGroup, member: str, runs: Sequence[Run]) -> UpTo:
     check_name("member", member)
-    pull = await open_group(context, principal, *place)
     return await pull.acknowledge_runs(member, runs)
 
 

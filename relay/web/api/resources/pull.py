@@ -16,7 +16,7 @@ from relay.core.errors import Invalid, NotFound, Problem
 from relay.services.topics.pull import settle
 from relay.services.topics.pull.access import open_group
 from relay.services.topics.pull.batch import RESTORED, Batch
-from relay.services.topics.pull.receive import batches, receive
+from relay.services.topics.pull.receive import batches, receive_from
 from relay.services.topics.pull.request import (
     MAX_EVENTS,
     MAX_MAX_DELIVERIES,
@@ -30,7 +30,7 @@ from relay.store.keys import GroupName
 from relay.store.topics.pull.group import MAX_PENDING, Delivered, Run
 from relay.web.api.models import DurationText, Input, Output
 from relay.web.api.operation import EVENT_STREAM, Call, Tag, operation
-from relay.web.api.resources.topic_event import TopicEvent, fields_of
+from relay.web.api.resources.topic_event import TopicEvent, fields_of, formed
 from relay.web.api.streams import is_gone, message, send_stream, streams_of
 
 if TYPE_CHECKING:
@@ -174,13 +174,14 @@ async def receive_events(call: Call, path: GroupPath, query: ReceiveQuery) -> Pu
     arrivals = streams.arrivals
     wanted = replace(_request(path, query), limit=query.limit, wait=query.wait)
     check(wanted)
-    left: Sequence[Run] = ()
-    if query.ack is not None:
-        place, runs = GroupName(path.topic, path.group), settle.runs_of(query.ack, "ack")
+    left: Sequence[Run] = () if query.ack is None else settle.runs_of(query.ack, "ack")
+    group = await open_group(call.context, call.principal, path.topic, path.group)
+    if left:
+        place, runs, left = GroupName(path.topic, path.group), left, ()
         with suppress(NotFound):  # a lost group is made again, and what was not acknowledged is delivered again
-            left = await settle.acknowledge_as_far(call.context, arrivals, call.principal, place, query.member, runs)
+            left = await settle.acknowledge_as_far(group, arrivals, place, query.member, runs)
     with streams.polling(call.principal) if query.wait else nullcontext():
-        batch = await receive(call.context, arrivals, call.principal, wanted, lambda: is_gone(call.request))
+        batch = await receive_from(group, arrivals, wanted, lambda: is_gone(call.request))
         batch.left = left
     return PulledBatch(
         events=[_pulled(event) for event in batch.events],
@@ -284,9 +285,8 @@ def _messages(batch: Batch) -> Iterator[bytes]:
 
 
 def _pulled(event: Delivered) -> PulledEvent:
-    return PulledEvent.model_construct(
-        **fields_of(event.record), receipt=str(event.receipt), deliveries=event.deliveries
-    )
+    proof = {"receipt": str(event.receipt), "deliveries": event.deliveries}
+    return formed(PulledEvent, fields_of(event.record) | proof)
 
 
 OPERATIONS = (

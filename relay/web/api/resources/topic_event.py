@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import ValidationError
 
 from relay.web.api.models import Moment, Output
 
 if TYPE_CHECKING:
     from relay.store.topics.record import Record
+
+Form = TypeVar("Form", bound="TopicEvent")
 
 
 class TopicEvent(Output):
@@ -42,11 +46,23 @@ class TopicEvent(Output):
 
 def event_of(record: Record) -> TopicEvent:
     """Return the event of an entry."""
-    return TopicEvent.model_construct(**fields_of(record))
+    return formed(TopicEvent, fields_of(record))
+
+
+def formed(form: type[Form], fields: dict[str, Any]) -> Form:
+    """Return an event of these fields in that form.
+
+    Pydantic validates in a third of the time in which it constructs without validation, which is pure Python (3.4 and
+    10 us); this is for what a newer release may have written.
+    """
+    try:
+        return form.model_validate(fields)
+    except ValidationError:
+        return form.model_construct(**fields)
 
 
 def fields_of(record: Record) -> dict[str, Any]:
-    """Return the fields of an event, which need no validation."""
+    """Return the fields of an event."""
     at = datetime.fromtimestamp(record.at / 1000, UTC)
     body = record.body.decode(errors="replace")  # what is not UTF-8 was never routed
     return record._asdict() | {"at": at, "body": body}

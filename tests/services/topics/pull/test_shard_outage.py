@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.services.topics.pull.access import open_group
 from relay.services.topics.pull.receive import batches, receive
 from relay.services.topics.pull.request import Request
 from relay.services.topics.pull.settle import acknowledge, acknowledge_as_far, acknowledge_runs, runs_of
@@ -127,10 +128,11 @@ async def test_cursor_keeps_what_could_not_be_acknowledged(
     first = await receive(split, watching, CRM, READ)
     assert first.cursor is not None
     runs = runs_of(first.cursor, "ack")
+    group = await open_group(split, CRM, *GROUP)
     await server.kill()
     with pytest.raises(REDIS_ERRORS):
         await acknowledge_runs(split, watching, CRM, GROUP, "http", runs)
-    left = await acknowledge_as_far(split, watching, CRM, GROUP, "http", runs)
+    left = await acknowledge_as_far(group, watching, GROUP, "http", runs)
     assert list(map(str, left)) == [
         run for run in first.cursor.split(",") if run.endswith(receipts(first)[ids(first).index("b")])
     ]
@@ -141,7 +143,7 @@ async def test_cursor_keeps_what_could_not_be_acknowledged(
     await server.start()
     runs = runs_of(second.cursor, "ack")
     await eventually(lambda: not watching.away)
-    assert await acknowledge_as_far(split, watching, CRM, GROUP, "http", runs) == []
+    assert await acknowledge_as_far(group, watching, GROUP, "http", runs) == []
     for shard in split.redis.shards:
         assert (await shard.xpending(shard.key.topic("support"), "crm"))["pending"] == 0
 
