@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from relay.store import keys
-from relay.store.driver.streams import SKEW_MS, pages
+from relay.store.driver.streams import SKEW_MS, order_of, pages
 from relay.store.lanes.attempts.log import FoundAttempt
 from relay.store.lanes.attempts.record import AttemptRecord, UnreadableAttempt, condition_on, is_of
 from relay.store.lanes.delivery import Ref
@@ -22,7 +22,7 @@ from relay.store.sharding.places import entry_name
 from relay.store.topics.stream_search import NEWEST, SMALL, Condition, Found, Kind, Step, step, steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from relay.services.topics.history.scan import Budget
     from relay.services.topics.history.view import EventView, Place
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _MAX_ATTEMPTS = 200  # of an event at one subscription
 _STREAMS = 200  # searched in one round trip, if they are short: it blocks Redis for about 2 ms
 _ANSWERS = 100  # read in one round trip
+_APART_MS = 5  # Redis 7.0 gives the entries of one step the times at which it makes them
+_PAGES_OF_A_MOMENT = 20  # of dead letters
 _AT_ONCE = 8  # long streams that are searched at the same time
 
 
@@ -120,8 +122,10 @@ class _ShardReader:
         """Return the traces of the event in the streams of lanes."""
         of_event, lane = Condition("id", Kind.IS, self._event.id), self._redis.key.lane
         attempts = await self._search([lane(name, "attempts") for name in lanes], condition_on(self._event.id), SMALL)
-        entries = await self._search([lane(name, part) for name in lanes for part in ("dead", "replay")], of_event, 1)
         decoded = {name: self._decoded(name, attempts[lane(name, "attempts")].found) for name in lanes}
+        entries = await self._letters(decoded, of_event)
+        unread = [lane(name, part) for name in lanes for part in ("dead", "replay")]
+        entries |= await self._search([stream for stream in unread if stream not in entries], of_event, 1)
         answers = await self._answers([(name, entry) for name, found in decoded.items() for entry, _ in found])
         logs = {}
         for name in lanes:
@@ -135,6 +139,38 @@ class _ShardReader:
                 is_whole=all(trace.is_whole for trace in traces),
             )
         return logs
+
+    async def _letters(
+        self, attempts: Mapping[str, Sequence[tuple[str, FoundAttempt]]], of_event: Condition
+    ) -> dict[str, _Trace]:
+        """Return the dead letters that lanes' last deadly attempts have left, by stream, as far as they are kept.
+
+        Such an attempt and its letter are stored in one step, so the letter is found without the search of all younger
+        ones. A letter that no attempt has left (its delivery has expired) is not among them, nor one that was replayed.
+        """
+        slots, found = asyncio.Semaphore(_AT_ONCE), dict[str, _Trace]()
+
+        async def look(name: str, entry: str) -> None:
+            stream, at_ms = self._redis.key.lane(name, "dead"), order_of(entry)[0]
+            start, end = f"{max(at_ms - _APART_MS, 0)}-0", str(at_ms + _APART_MS)
+            async with slots:
+                for _ in range(_PAGES_OF_A_MOMENT):
+                    try:
+                        read = await step(self._redis, stream, start, end, (of_event,), backwards=False)
+                    except ResponseError:
+                        return
+                    if read.found:
+                        found[stream] = _Trace(read.found, is_whole=True)
+                    if read.found or read.is_end:
+                        return
+                    start = f"({read.last}"
+
+        deadly = {
+            name: [entry for entry, each in of_lane if each.counted and each.attempt.dead]
+            for name, of_lane in attempts.items()
+        }
+        await asyncio.gather(*(look(name, entries[-1]) for name, entries in deadly.items() if entries))
+        return found
 
     async def _due(self, name: str, replays: Sequence[Found]) -> int | None:
         """Return the time of the next attempt of a replay; None if none waits for a retry."""
