@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TOPIC, GROUP = "support", "billing"
 STREAM, PLACES, DEAD = KEYS.topic(TOPIC), f"{KEYS.topic(TOPIC)}:places", f"relay:dead:{TOPIC}:{GROUP}"
-_RULES = f"""
+RULES = f"""
 [[topics]]
 name = "{TOPIC}"
 events = ["*"]
@@ -39,6 +39,7 @@ class Begun(NamedTuple):
     """An event whose handler was called."""
 
     id: str
+    entry: str
     deliveries: int
     at: float
     """Monotonic seconds."""
@@ -67,7 +68,7 @@ class Member:
             if "done" in line:
                 self.done.append(line["done"])
             else:
-                self.begun.append(Begun(line["id"], line["deliveries"], time.monotonic()))
+                self.begun.append(Begun(line["id"], line["entry"], line["deliveries"], time.monotonic()))
 
     async def read_errors(self) -> None:
         """Read the output for people until the process ends."""
@@ -86,29 +87,22 @@ class Member:
             return await self.process.wait()
 
 
-@dataclass(slots=True)
-class Stage:
-    """A relay with one topic, and the members that read it."""
+@dataclass(slots=True, kw_only=True)
+class Crew:
+    """The members of a group."""
 
-    server: RedisServer
-    redis: Redis
+    url: str
+    """Value for REDIS_URL."""
     language: Language
     release: Path
-    """Handlers of events in the chat `hold` return when this file exists."""
+    """Handlers of events in a chat `hold` return when this file exists."""
     members: list[Member] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def feed(self, *chats: str) -> list[str]:
-        """Have the relay accept and route an event in each of these chats; return their ids."""
-        webhooks = [_webhook_in(chat) for chat in chats]
-        await accept(self.redis, *webhooks)
-        await eventually(lambda: emptied(self.redis))
-        return [webhook.id for webhook in webhooks]
 
     async def start(self, member: str, claim_after: float = 60, **environment: str) -> Member:
         """Start a member."""
         given = {"TOPIC": TOPIC, "GROUP": GROUP, "MEMBER": member, "CLAIM_AFTER": str(claim_after)}
-        given |= {"REDIS_URL": self.server.url, "RELEASE": str(self.release)}
+        given |= {"REDIS_URL": self.url, "RELEASE": str(self.release)}
         process = await asyncio.create_subprocess_exec(
             *self.language.run,
             cwd=self.language.built(),
@@ -122,6 +116,28 @@ class Stage:
         self.members.append(started)
         self.tasks |= {asyncio.create_task(started.read_output()), asyncio.create_task(started.read_errors())}
         return started
+
+    async def end(self) -> None:
+        """Kill what still runs, and read the output to its end."""
+        for member in self.members:
+            member.signal(signal.SIGKILL)
+            await member.process.wait()
+        await asyncio.gather(*self.tasks)
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage(Crew):
+    """A relay with one topic, and the members that read it."""
+
+    server: RedisServer
+    redis: Redis
+
+    async def feed(self, *chats: str) -> list[str]:
+        """Have the relay accept and route an event in each of these chats; return their ids."""
+        webhooks = [webhook_in(chat) for chat in chats]
+        await accept(self.redis, *webhooks)
+        await eventually(lambda: emptied(self.redis))
+        return [webhook.id for webhook in webhooks]
 
     async def is_idle(self) -> bool:
         """Return True if the group has read and acknowledged all."""
@@ -153,25 +169,24 @@ class Stage:
 async def open_stage(directory: Path, language: Language) -> AsyncIterator[Stage]:
     """Run Redis and the relay's router; end what runs of it and of the members afterwards."""
     rules_file = directory / "relay.toml"
-    rules_file.write_text(_RULES)
+    rules_file.write_text(RULES)
     server = RedisServer(directory / "redis")
     await server.start()
     try:
         async with server.client() as redis, ConfigFile(rules_file) as rules, routing(redis, rules):
-            stage = Stage(server, redis, language, directory / "release")
+            release = directory / "release"
+            stage = Stage(url=server.url, language=language, release=release, server=server, redis=redis)
             await eventually(lambda: redis.exists(KEYS.topics))
             try:
                 yield stage
             finally:
-                for member in stage.members:
-                    member.signal(signal.SIGKILL)
-                    await member.process.wait()
-                await asyncio.gather(*stage.tasks)
+                await stage.end()
     finally:
         await server.kill()
 
 
-def _webhook_in(chat: str) -> VerifiedWebhook:
+def webhook_in(chat: str) -> VerifiedWebhook:
+    """Return a new event of a chat."""
     body = body_of(chat_id=chat)
     event_id = json.loads(body)["event_id"]
     return VerifiedWebhook(

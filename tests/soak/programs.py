@@ -36,7 +36,7 @@ class Program:
 
 _SAMPLE_SAYS = {
     "missed": re.compile(r"(\d+) events were trimmed before they were read"),
-    "trimmed": re.compile(r"[\d-]+ was trimmed before it was handled"),
+    "trimmed": re.compile(r"[\d.-]+ was trimmed before it was handled"),
     "restored": re.compile(r"made the group "),
 }
 

@@ -29,26 +29,21 @@ var handle = func(event redis.XMessage, deliveries int64) error {
 
 func main() {
 	host, _ := os.Hostname()
-	topic, name := os.Getenv("TOPIC"), os.Getenv("GROUP")
-	member := cmp.Or(os.Getenv("MEMBER"), fmt.Sprintf("%s-%d", host, os.Getpid())) // no other process has it
+	m := &member{topic: os.Getenv("TOPIC"), name: os.Getenv("GROUP"), start: cmp.Or(os.Getenv("START"), "0")}
+	m.id = cmp.Or(os.Getenv("MEMBER"), fmt.Sprintf("%s-%d", host, os.Getpid())) // no other process has it
 	seconds, err1 := strconv.ParseFloat(cmp.Or(os.Getenv("CLAIM_AFTER"), "60"), 64)
 	most, err2 := strconv.ParseInt(cmp.Or(os.Getenv("MAX_DELIVERIES"), "10"), 10, 64)
-	options, err3 := redis.ParseURL(cmp.Or(os.Getenv("REDIS_URL"), "redis://127.0.0.1:6379"))
+	err3 := m.open(cmp.Or(os.Getenv("REDIS_URL"), "redis://127.0.0.1:6379"))
 	if err := errors.Join(err1, err2, err3); err != nil {
 		log.Fatal(err)
 	}
-	if topic == "" || name == "" || strings.HasPrefix(name, "push:") || strings.HasPrefix(name, "relay:") {
+	isReserved := strings.HasPrefix(m.name, "push:") || strings.HasPrefix(m.name, "relay:")
+	if m.topic == "" || m.name == "" || isReserved {
 		log.Fatal("set TOPIC, and GROUP to your own name")
 	}
 	if most == 0 { // no limit
 		most = math.MaxInt64
 	}
-	options.MaxRetries = -1 // a retry that the loop does not know of would strand the events of a lost reply
-	g := &group{Client: redis.NewClient(options), topic: topic, name: name, member: member}
-	g.stream, g.dead = "relay:topic:"+topic, "relay:dead:"+topic+":"+name
-	g.places = g.stream + ":places"
-	g.claimAfter, g.maxDeliveries = time.Duration(seconds*float64(time.Second)), most
-	if err := g.consume(cmp.Or(os.Getenv("START"), "0")); err != nil {
-		log.Fatal(err)
-	}
+	m.claimAfter, m.maxDeliveries = time.Duration(seconds*float64(time.Second)), most
+	m.consume()
 }

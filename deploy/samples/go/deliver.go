@@ -1,4 +1,4 @@
-// One delivery: the handler, the heartbeat meanwhile, and then an acknowledgement or a dead letter.
+// One delivery: the handler, and then an acknowledgement or a dead letter.
 package main
 
 import (
@@ -16,7 +16,8 @@ func (g *group) deliver(ctx context.Context, event redis.XMessage, before int64)
 	g.unbegun = slices.DeleteFunc(g.unbegun, func(id string) bool { return id == event.ID })
 	done, deliveries := make(chan error, 1), min(before+1, g.maxDeliveries)
 	if before < g.maxDeliveries {
-		go func() { done <- handle(event, deliveries) }()
+		shown := redis.XMessage{ID: g.entry(event.ID), Values: event.Values}
+		go func() { done <- handle(shown, deliveries) }()
 	} else {
 		done <- errors.New("") // its handler ended the process, each time
 	}
@@ -27,7 +28,7 @@ func (g *group) deliver(ctx context.Context, event redis.XMessage, before int64)
 	} else if err != nil && deliveries == g.maxDeliveries {
 		err = g.bury(event, deliveries, "max_deliveries", err)
 	} else if err != nil {
-		log.Printf("%s, delivery %d: comes again: %v", event.ID, deliveries, err)
+		log.Printf("%s, delivery %d: comes again: %v", g.entry(event.ID), deliveries, err)
 		return nil
 	} else {
 		err = g.XAck(always, g.stream, g.name, event.ID).Err()
@@ -36,24 +37,4 @@ func (g *group) deliver(ctx context.Context, event redis.XMessage, before int64)
 		err = g.savePlace()
 	}
 	return err
-}
-
-// wait renews this member's events, so that no other takes them over, until the handler is done.
-// Readers over HTTP take what was not renewed for a minute.
-func (g *group) wait(ctx context.Context, done <-chan error) error {
-	heartbeat, stop := time.NewTicker(min(g.claimAfter, time.Minute)/3), ctx.Done()
-	defer heartbeat.Stop()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case <-heartbeat.C:
-			g.XClaimJustID(always, g.claim(0, append(slices.Clone(g.unbegun), g.current)...))
-		case <-stop:
-			stop = nil
-			if err := g.handBack(); err != nil {
-				log.Print(err)
-			}
-		}
-	}
 }

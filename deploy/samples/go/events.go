@@ -2,7 +2,7 @@
 package main
 
 import (
-	"fmt"
+	"context"
 	"log"
 	"slices"
 	"time"
@@ -12,7 +12,7 @@ import (
 
 // readNew reads events that no member has had.
 func (g *group) readNew(count int64, block time.Duration) ([]redis.XMessage, error) {
-	args := redis.XReadGroupArgs{Group: g.name, Consumer: g.member, Count: count, Block: block}
+	args := redis.XReadGroupArgs{Group: g.name, Consumer: g.id, Count: count, Block: block}
 	args.Streams = []string{g.stream, ">"}
 	pipe := g.Pipeline()
 	stream, groups := pipe.XInfoStream(always, g.stream), pipe.XInfoGroups(always, g.stream)
@@ -31,28 +31,26 @@ func (g *group) readNew(count int64, block time.Duration) ([]redis.XMessage, err
 	return events, nil
 }
 
-// takeOver takes the oldest event that was handed back, or that a member has had for longer than claimAfter.
-func (g *group) takeOver() (events []redis.XMessage, before int64, err error) {
+// nextDue returns the oldest event that was handed back, or that a member has had for longer than claimAfter.
+func (g *group) nextDue() (*redis.XPendingExt, error) {
 	rows, err := g.XPendingExt(always, g.query("-", "+", 100, g.claimAfter)).Result()
-	rows = slices.DeleteFunc(rows, isHeldOverHTTP)
-	if err != nil || len(rows) == 0 {
-		return nil, 0, err
+	if rows = slices.DeleteFunc(rows, isHeldOverHTTP); err != nil || len(rows) == 0 {
+		return nil, err
 	}
-	id, idle := rows[0].ID, rows[0].Idle
-	transaction := g.TxPipeline()
-	found := transaction.XPendingExt(always, g.query(id, id, 1, idle))
-	claimed := transaction.XClaim(always, g.claim(idle, id))
-	if _, err = transaction.Exec(always); err != nil || len(claimed.Val()) == 1 {
-		return claimed.Val(), rows[0].RetryCount, err
-	} else if len(found.Val()) == 1 { // else another member was quicker
-		log.Printf("%s was trimmed before it was handled", id) // and Redis has acknowledged it
-	}
-	return g.takeOver()
+	return &rows[0], nil
 }
 
-// isHeldOverHTTP tells if a member over HTTP has the event: for the time in the name of its consumer, in ms.
-func isHeldOverHTTP(row redis.XPendingExt) bool {
-	var timeout int64
-	fmt.Sscanf(row.Consumer, "relay:http:%d:", &timeout)
-	return row.Idle.Milliseconds() < timeout
+// takeOver delivers an event that is due.
+func (g *group) takeOver(ctx context.Context, row *redis.XPendingExt) error {
+	transaction := g.TxPipeline()
+	found := transaction.XPendingExt(always, g.query(row.ID, row.ID, 1, row.Idle))
+	claimed := transaction.XClaim(always, g.claim(row.Idle, row.ID))
+	if _, err := transaction.Exec(always); err != nil {
+		return err
+	} else if len(claimed.Val()) == 1 {
+		return g.deliver(ctx, claimed.Val()[0], row.RetryCount)
+	} else if len(found.Val()) == 1 { // else another member was quicker
+		log.Printf("%s was trimmed before it was handled", g.entry(row.ID)) // and Redis has acknowledged it
+	}
+	return nil
 }

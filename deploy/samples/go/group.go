@@ -1,46 +1,59 @@
-// A member of a group, and how it joins.
+// The group on one shard, and how a member joins it.
 package main
 
 import (
-	"fmt"
+	"cmp"
+	"context"
 	"log"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
 type group struct {
+	*member
 	*redis.Client
-	topic, name, member, stream, places, dead string
+	shard                int
+	stream, places, dead string
+	from                 string // where it begins if it is new
 
-	claimAfter    time.Duration
-	maxDeliveries int64
-	unbegun       []string // ids of the events that were read, and wait
-	current       string   // id of the event that is being handled
-	savedAt       time.Time
-	told          int64 // events that were trimmed when tellMissed last said so
+	unbegun            []string // ids of the events that were read, and wait
+	current            string   // id of the event that is being handled
+	savedAt, countedAt time.Time
+	told               int64 // events that were trimmed when tellMissed last said so
 }
 
-// join makes the group of a topic that the relay has: where it was lost, or a new one at start.
-func (g *group) join(start string) error {
-	known, err := g.SMembers(always, "relay:topics").Result()
-	if len(known) > 0 && !slices.Contains(known, g.topic) {
-		return fmt.Errorf("no topic %q (known: %s)", g.topic, strings.Join(known, ", "))
-	} else if err != nil {
-		return err
+// join makes the group of a topic that the relay has.
+func (g *group) join(ctx context.Context) error {
+	err := g.reconnect()
+	if err == nil && g.shard == 0 {
+		err = g.checkTopic()
 	}
+	if err == nil && g.shard == 0 {
+		err = g.countShards(ctx)
+	}
+	if err == nil {
+		err = g.make()
+	}
+	if err == nil {
+		g.from = g.start
+		err = g.handBack() // what a connection that was lost, or a killed process of this name, had
+	}
+	return err
+}
+
+// make makes the group, unless it is there: where it was lost, or at its beginning.
+func (g *group) make() error {
 	place, err := g.HGet(always, g.places, g.name).Result()
-	if err == redis.Nil {
-		place = start
-	} else if err != nil {
+	if err != nil && err != redis.Nil {
 		return err
 	}
-	if err = g.XGroupCreateMkStream(always, g.stream, g.name, place).Err(); err == nil {
-		log.Printf("made the group %q at %s", g.name, place)
-	} else if !redis.HasErrorPrefix(err, "BUSYGROUP") {
-		return err
+	place = cmp.Or(place, g.from)
+	err = g.XGroupCreateMkStream(always, g.stream, g.name, place).Err()
+	if redis.HasErrorPrefix(err, "BUSYGROUP") {
+		return nil
+	} else if err == nil {
+		log.Printf("%s: made the group %q at %s", g.stream, g.name, place)
 	}
-	return g.handBack() // what a connection that was lost, or a killed process of this name, had
+	return err
 }

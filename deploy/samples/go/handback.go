@@ -14,7 +14,7 @@ const longIdle = 10 * 365 * 24 * 3600 * 1000 // as if it were idle for ten years
 // handBack gives all but the current event to the member that asks next. What was not begun does not count.
 func (g *group) handBack() error {
 	query := redis.XPendingExtArgs{Stream: g.stream, Group: g.name, Start: "-", End: "+", Count: 100}
-	query.Consumer = g.member
+	query.Consumer = g.id
 	rows, err := g.XPendingExt(always, &query).Result()
 	rows = slices.DeleteFunc(rows, func(row redis.XPendingExt) bool { return row.ID == g.current })
 	if err != nil {
@@ -32,8 +32,18 @@ func (g *group) handBack() error {
 		if err != nil {
 			return err
 		} else if len(moved) == 0 {
-			log.Printf("%s was trimmed before it was handled", row.ID)
+			log.Printf("%s was trimmed before it was handled", g.entry(row.ID))
 		}
 	}
 	return g.handBack()
+}
+
+// leave ends the membership.
+func (g *group) leave() error {
+	if g.Client == nil { // it never joined
+		return nil
+	} else if err := g.handBack(); err != nil {
+		return err
+	}
+	return g.XGroupDelConsumer(always, g.stream, g.name, g.id).Err()
 }

@@ -1,4 +1,4 @@
-// The loop of a member: one event after the other, until a signal stops it.
+// The loops of a member, one for each shard, until a signal stops them.
 package main
 
 import (
@@ -15,37 +15,31 @@ var always = context.Background() // for commands: a signal to stop interrupts n
 // fatal is the text of errors that end the process; all others of Redis are waited out.
 var fatal = regexp.MustCompile("WRONGPASS|NOAUTH|NOPERM|WRONGTYPE|no topic")
 
-func (g *group) consume(start string) error {
+func (m *member) consume() {
 	ctx, release := signal.NotifyContext(always, syscall.SIGTERM, syscall.SIGINT)
 	defer release()
+	m.turn = make(chan error, 1)
+	m.turn <- nil
+	m.read(ctx, 1)
+	m.loops.Wait()
+}
+
+// loop reads one shard.
+func (g *group) loop(ctx context.Context) {
+	defer g.loops.Done()
 	for ctx.Err() == nil {
-		err := g.join(start)
+		err := g.join(ctx)
 		for err == nil && ctx.Err() == nil {
 			err = g.work(ctx)
 		}
 		if err != nil && fatal.MatchString(err.Error()) {
-			return err
+			log.Fatal(err)
 		} else if err != nil {
-			log.Printf("%v; trying again", err)
+			log.Printf("%s: %v; trying again", g.stream, err)
 			time.Sleep(time.Second)
 		}
 	}
-	if err := g.handBack(); err != nil {
-		return err
+	if err := g.leave(); err != nil {
+		log.Print(err)
 	}
-	return g.XGroupDelConsumer(always, g.stream, g.name, g.member).Err()
-}
-
-// work handles one event that comes again, else a batch of new ones.
-func (g *group) work(ctx context.Context) error {
-	events, before, err := g.takeOver()
-	if err == nil && len(events) == 0 {
-		events, err = g.readNew(10, 500*time.Millisecond)
-	}
-	for _, event := range events {
-		if err == nil && ctx.Err() == nil {
-			err = g.deliver(ctx, event, before)
-		}
-	}
-	return err
 }

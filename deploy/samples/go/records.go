@@ -40,11 +40,11 @@ func (g *group) savePlace() error {
 
 // bury puts an event into the stream that `relay dead` lists and replays.
 func (g *group) bury(event redis.XMessage, deliveries int64, reason string, cause error) error {
-	log.Printf("%s, delivery %d: %s: %v", event.ID, deliveries, reason, cause)
+	log.Printf("%s, delivery %d: %s: %v", g.entry(event.ID), deliveries, reason, cause)
 	letter := maps.Clone(event.Values)
 	letter["dead_at"], letter["dead_reason"] = time.Now().UnixMilli(), reason
 	letter["dead_error"], letter["dead_entry"] = fmt.Sprintf("%.500s", cause), event.ID
-	letter["dead_deliveries"], letter["dead_member"] = deliveries, g.member
+	letter["dead_deliveries"], letter["dead_member"] = deliveries, g.id
 	transaction := g.TxPipeline()
 	transaction.XAdd(always, &redis.XAddArgs{Stream: g.dead, MaxLen: 100_000, Approx: true, Values: letter})
 	transaction.XAck(always, g.stream, g.name, event.ID)

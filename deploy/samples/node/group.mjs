@@ -1,54 +1,60 @@
-// The part of a member of a consumer group that is spoken with Redis; there is nothing to change here.
-import { handingBack } from "./handback.mjs";
+// The group on one shard, as it is spoken with Redis; there is nothing to change here.
 import { watcher } from "./missed.mjs";
-import { recorder } from "./records.mjs";
+import { open } from "./redis.mjs";
+import { keysOf } from "./shards.mjs";
 
 // A member over HTTP has its events for the time in its name.
 const due = (row) => row.millisecondsSinceLastDelivery >= (/^relay:http:(\d+)/.exec(row.consumer)?.[1] ?? 0);
 
-export function groupOf(redis, topic, name, member, claimAfter) {
-  const stream = `relay:topic:${topic}`;
-  const watched = watcher(redis, stream, name);
-  const { place, ...records } = recorder(redis, topic, name, member);
-  const group = { ...records, unbegun: new Set(), current: null }; // ids of this member's events
+export function groupOf({ url, topic, name, start, member, claimAfter, shard }) {
+  const group = { topic, name, start, member, shard, ...keysOf(url, topic, name, shard) };
+  const { stream } = group;
+  const watched = watcher(group);
+  Object.assign(group, { redis: null, from: shard ? "0" : start, savedAt: 0, countedAt: 0 });
+  Object.assign(group, { unbegun: new Set(), current: null }); // ids of this member's events
+  group.beatEvery = Math.min(claimAfter, 60_000) / 3; // over HTTP, what is silent for a minute is taken
 
-  // Makes the group of a topic that the relay has: where it was lost, or a new one at `start`.
-  group.join = async (start) => {
-    const known = await redis.sMembers("relay:topics");
-    if (known.length && !known.includes(topic))
-      throw Error(`no topic "${topic}" (known: ${known.join(", ")})`);
-    const at = (await place()) ?? start;
-    const made = await redis.xGroupCreate(stream, name, at, { MKSTREAM: true }).catch((error) => error);
-    if (made === "OK") console.error(`made the group "${name}" at ${at}`);
+  // An id as the handler gets it: on another shard than the first, with its number.
+  group.entry = (id) => (shard ? `${id}.${shard}` : id);
+
+  group.open = async () => {
+    group.redis?.destroy();
+    group.redis = null;
+    group.redis = await open(url, stream, claimAfter);
+  };
+
+  // Makes the group, unless it is there: where it was lost, or at its beginning.
+  group.make = async () => {
+    const at = (await group.redis.hGet(group.places, name)) ?? group.from;
+    const made = await group.redis.xGroupCreate(stream, name, at, { MKSTREAM: true }).catch((error) => error);
+    if (made === "OK") console.error(`${stream}: made the group "${name}" at ${at}`);
     else if (!made.message.startsWith("BUSYGROUP")) throw made;
-    await group.handBack(); // what a connection that was lost, or a killed process of this name, had
   };
 
   group.readNew = async (COUNT, BLOCK) => {
-    const read = () => redis.xReadGroup(name, member, { key: stream, id: ">" }, { COUNT, BLOCK });
+    const read = () => group.redis.xReadGroup(name, member, { key: stream, id: ">" }, { COUNT, BLOCK });
     const events = (await watched(read))?.[0].messages ?? [];
     events.forEach(({ id }) => group.unbegun.add(id));
     return events;
   };
 
-  // Takes the oldest event that was handed back, or that another member has had for longer than `claimAfter`.
-  group.takeOver = async () => {
-    const [row] = (await redis.xPendingRange(stream, name, "-", "+", 100, { IDLE: claimAfter })).filter(due);
-    if (!row) return null;
-    const { id, millisecondsSinceLastDelivery: idle, deliveriesCounter: before } = row;
-    const transaction = redis.multi().xPendingRange(stream, name, id, id, 1, { IDLE: idle });
+  // Returns the oldest event that was handed back, or that a member has had for longer than `claimAfter`.
+  group.nextDue = async () =>
+    (await group.redis.xPendingRange(stream, name, "-", "+", 100, { IDLE: claimAfter })).find(due);
+
+  group.claim = async ({ id, millisecondsSinceLastDelivery: idle, deliveriesCounter: before }) => {
+    const transaction = group.redis.multi().xPendingRange(stream, name, id, id, 1, { IDLE: idle });
     const [[still], [event]] = await transaction.xClaim(stream, name, member, idle, id).exec();
     if (event) return { event, before };
     // Redis has acknowledged what is trimmed; else another member was quicker.
-    if (still) console.error(`${id} was trimmed before it was handled`);
-    return group.takeOver();
+    if (still) console.error(`${group.entry(id)} was trimmed before it was handled`);
+    return null;
   };
 
   // The heartbeat: without it, others would take over the events of a slow handler.
-  group.renew = () => redis.xClaimJustId(stream, name, member, 0, [group.current, ...group.unbegun]);
-  group.acknowledge = (id) => redis.xAck(stream, name, id);
-
-  group.handBack = handingBack(redis, stream, name, member, group);
-  group.leave = () => redis.xGroupDelConsumer(stream, name, member);
+  group.renew = async () => {
+    const ids = [...group.unbegun, group.current].filter(Boolean);
+    if (ids.length) await group.redis?.xClaimJustId(stream, name, member, 0, ids);
+  };
   return group;
 }

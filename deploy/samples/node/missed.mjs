@@ -12,12 +12,13 @@ function missedBy(group, info, told) {
 }
 
 // Returns a function that reads, and tells how many events the group has missed by then.
-export function watcher(redis, stream, name) {
+export function watcher(group) {
   let told = 0; // the number of trimmed events when it last told of some
   return async (read) => {
+    const { redis, stream, name } = group;
     const looks = [redis.xInfoStream(stream), redis.xInfoGroups(stream)]; // right before the read
     const [info, groups, reply] = await Promise.all([...looks, read()]);
-    const missed = missedBy(groups.find((group) => group.name === name), info, told);
+    const missed = missedBy(groups.find((row) => row.name === name), info, told);
     if (missed > 0) console.error(`${missed} events were trimmed before they were read`);
     if (missed > 0) told = info["entries-added"] - info.length;
     return reply;

@@ -1,4 +1,4 @@
-// The sample with a handler that tests control: the chat of an event says what happens to it.
+// The sample with a handler that tests control: the chat of an event begins with what happens to it.
 package main
 
 import (
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,7 +19,8 @@ func init() {
 		if err := printEvent(event, deliveries); err != nil {
 			return err
 		}
-		switch event.Values["chat"] {
+		way, _, _ := strings.Cut(event.Values["chat"].(string), "-")
+		switch way {
 		case "hold":
 			for _, err := os.Stat(os.Getenv("RELEASE")); err != nil; _, err = os.Stat(os.Getenv("RELEASE")) {
 				time.Sleep(20 * time.Millisecond)

@@ -41,7 +41,9 @@ _STREAM = (
     " has been idle. First take what the consumer `relay:returned` holds: events that were handed back. Claims that"
     " come back without an entry were trimmed: acknowledge them. A group that is missing (NOGROUP) is made again at its"
     " place in the hash `{places}`, else where it is to begin. The fields of an entry other than `body` are the headers"
-    " here, and `body` is the payload. The prefix `{prefix}` can be set."
+    " here, and `body` is the payload. The prefix `{prefix}` can be set. A relay with several shards, whose number is"
+    " in the key `{shards}`, has a stream on each, with a group, places and dead letters of its own: beside the first"
+    " one the prefix is `{prefix}/<n>`. On a Redis Cluster the prefix is a hash tag in braces."
 )
 _DEAD = (
     "The dead letters of a pull group: entries with the fields of the event and `dead_*`, written in one step with the"
@@ -206,7 +208,7 @@ def _channels(messages: dict[str, Json]) -> Json:
 
     topic = {"topic": {"description": "The name of a topic, as in the set `relay:topics`."}}
     both = topic | {"group": {"description": "The name of the pull group."}}
-    stream = _STREAM.format(places=_KEYS.places("{topic}"), prefix=_KEYS.prefix)
+    stream = _STREAM.format(places=_KEYS.places("{topic}"), prefix=_KEYS.prefix, shards=_KEYS.shards)
     of_groups = [each for each in OPERATIONS if each.tag is receive_events.tag and "{group}" in each.path]
     operations = ", ".join(f"`{each.id}`" for each in of_groups)
     http = _HTTP.format(operations=operations)
