@@ -87,7 +87,8 @@ class Retention:
             self._forgot_at = now_ms // HOUR_MS
 
     async def _trim_quarantine(self) -> None:
-        if dropped := await Quarantine(self._redis).trim():
+        others = [shard for shard in self._home.shards if shard.key.name != self._key.name]
+        if dropped := await Quarantine(self._redis).trim(others):
             log.error(
                 "quarantine.overflowed", dropped=dropped, note="see the remaining ones with: relay quarantine list"
             )

@@ -143,12 +143,19 @@ class Quarantine:
         await _take(self._redis, [self._key.quarantine, self._key.counts], [entry])
         return moved.decode()
 
-    async def trim(self, max_bytes: int = MAX_BYTES) -> int:
-        """Delete the oldest bodies beyond `max_bytes`; return their number."""
-        size = int(await ask(self._redis.memory_usage(self._key.quarantine, samples=0)) or 0)
-        if size <= max_bytes:
+    async def trim(self, others: Sequence[Redis] = (), max_bytes: int = MAX_BYTES) -> int:
+        """Delete the oldest bodies beyond `max_bytes`, less what the other shards have of them; return their number.
+
+        An equal share is always left to each: the first shard has nearly all of them, and may use what others do not.
+        """
+        size, share = await _size(self._redis), max_bytes // (1 + len(others))
+        if size <= share:
             return 0
-        max_bodies = int(await self._redis.xlen(self._key.quarantine)) * max_bytes // size
+        elsewhere = [await _size_or(share, other) for other in others]
+        most = max(share, max_bytes - sum(elsewhere))
+        if size <= most:
+            return 0
+        max_bodies = int(await self._redis.xlen(self._key.quarantine)) * most // size
         return int(await _trim(self._redis, [self._key.quarantine, self._key.counts], [max_bodies]))
 
     async def all(self) -> AsyncIterator[QuarantinedBody]:
@@ -165,6 +172,18 @@ class Quarantine:
             return None
         rows = await self._redis.xrange(self._key.quarantine, entry, entry)
         return body_of(*rows[0]) if rows else None
+
+
+async def _size(shard: Redis) -> int:
+    """Return the bytes of Redis's memory that the quarantine on a shard takes."""
+    return int(await ask(shard.memory_usage(shard.key.quarantine, samples=0)) or 0)
+
+
+async def _size_or(default: int, shard: Redis) -> int:
+    try:
+        return await _size(shard)
+    except REDIS_ERRORS:  # it is trimmed when it is back
+        return default
 
 
 def body_of(entry: bytes, fields: Mapping[bytes, bytes]) -> QuarantinedBody:

@@ -104,7 +104,7 @@ async def test_quarantine_is_bounded_and_its_losses_are_counted(
     for number in range(100):
         await Quarantine(redis).put(Dialect.V3, None, b"x" * 10_000, "odd", number)
     assert await logs_of(retention) == []
-    monkeypatch.setattr(Quarantine.trim, "__defaults__", (500_000,))
+    monkeypatch.setattr(Quarantine.trim, "__defaults__", ((), 500_000))
     [line] = await logs_of(retention)
     assert (line["event"], line["log_level"]) == ("quarantine.overflowed", "error")
     left = [body.at async for body in Quarantine(redis).all()]
