@@ -1,4 +1,4 @@
-// What a process knows of itself, and the keys of the relay.
+// The keys of the relay, and what a process knows of itself.
 package main
 
 import (
