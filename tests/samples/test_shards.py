@@ -220,3 +220,15 @@ async def feed_when_back(stage: ShardedStage, chat: str) -> list[str] | None:
     with suppress(StoreUnavailable, *REDIS_ERRORS):
         return await stage.feed(chat)
     return None
+
+
+async def test_what_no_retry_can_change_ends_it_and_makes_no_stream(on_cluster: ShardedStage) -> None:
+    stage, cluster = on_cluster, on_cluster.cluster
+    assert cluster is not None
+    unknown = await stage.start("a", TOPIC="suport")
+    locked_out = await stage.start("b", REDIS_URL=cluster.url.replace("//", "//crm:wrong@"))
+    for member in (unknown, locked_out):
+        assert await member.ended() == 1
+    await eventually(lambda: "suport" in unknown.said)
+    await eventually(lambda: "WRONGPASS" in locked_out.said)
+    assert not [shard for shard in stage.shards.all if await shard.exists(shard.key.topic("suport"))]

@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { fileURLToPath } from "node:url";
 import { deliverer } from "./deliver.mjs";
 import { groupOf } from "./group.mjs";
-import { handBack, leave } from "./handback.mjs";
+import { handBack } from "./handback.mjs";
 import { looper } from "./loop.mjs";
 
 export { Rejected } from "./deliver.mjs";
@@ -19,8 +19,8 @@ export async function consume(handle) {
   const [groups, loops] = [[], []]; // by shard
   let fail;
   const failed = new Promise((_, reject) => (fail = reject));
-  let stopped = null;
-  const isStopped = () => stopped !== null;
+  let stopped = null; // a promise once it is to stop
+  const isStopped = () => stopped;
   const of = (shard) => groupOf({ url, topic, name, start, member, claimAfter, shard });
   const loop = looper(deliverer(handle, maxDeliveries, isStopped), isStopped, of, readShards);
 
@@ -37,8 +37,6 @@ export async function consume(handle) {
   process.once("SIGTERM", stop).once("SIGINT", stop);
   readShards(1);
   await Promise.race([failed, loops[0].then(() => Promise.all(loops))]); // it ends when it is stopped
-  await stopped;
-  for (const group of groups) await leave(group).catch(console.error);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url))

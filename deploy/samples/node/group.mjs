@@ -20,7 +20,7 @@ export function groupOf({ url, topic, name, start, member, claimAfter, shard }) 
   group.open = async () => {
     group.redis?.destroy();
     group.redis = null;
-    group.redis = await open(url, stream, claimAfter);
+    group.redis = await open(url, group, claimAfter);
   };
 
   // Makes the group, unless it is there: where it was lost, or at its beginning.

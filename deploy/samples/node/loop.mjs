@@ -1,6 +1,6 @@
 // The loop of a member on one shard.
 import { setTimeout as sleep } from "node:timers/promises";
-import { handBack } from "./handback.mjs";
+import { handBack, leave } from "./handback.mjs";
 import { fatal } from "./redis.mjs";
 import { checkTopic, countShards } from "./shards.mjs";
 
@@ -35,5 +35,7 @@ export function looper(deliver, isStopped, of, readShards) {
         await sleep(1000);
       }
     clearInterval(heartbeat);
+    await isStopped(); // what it had is handed back
+    await leave(group).catch(console.error);
   };
 }

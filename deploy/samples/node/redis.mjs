@@ -17,8 +17,8 @@ function clusterOf(url, options) {
   return createCluster({ rootNodes, defaults, minimizeConnections: true });
 }
 
-// Connects to the server that has a stream.
-export async function open(url, stream, claimAfter) {
+// Connects to the server that has a shard.
+export async function open(url, { stream, key }, claimAfter) {
   let cause;
   const reconnectStrategy = (_, error) => (fatal.test(error.message) ? error : 500);
   const socket = { reconnectStrategy, socketTimeout: claimAfter + 5000 };
@@ -28,7 +28,7 @@ export async function open(url, stream, claimAfter) {
   const connected = redis.on("error", tell).on("node-error", tell).connect();
   const late = sleep(5000, null, { ref: false }).then(() => Promise.reject(Error("no answer of Redis")));
   try {
-    await Promise.race([connected.then(() => redis.xLen(stream)), late]);
+    await Promise.race([connected.then(() => redis.sMembers(key("topics"))), late]);
     return redis;
   } catch (error) {
     redis.destroy();
