@@ -8,8 +8,7 @@ const due = (row) => row.millisecondsSinceLastDelivery >= (/^relay:http:(\d+)/.e
 
 export function groupOf({ url, topic, name, start, member, claimAfter, shard }) {
   const group = { topic, name, start, member, shard, ...keysOf(url, topic, name, shard) };
-  const { stream } = group;
-  const watched = watcher(group);
+  const [{ stream }, watched] = [group, watcher(group)];
   Object.assign(group, { redis: null, from: shard ? "0" : start, savedAt: 0, countedAt: 0 });
   Object.assign(group, { unbegun: new Set(), current: null }); // ids of this member's events
   group.beatEvery = Math.min(claimAfter, 60_000) / 3; // over HTTP, what is silent for a minute is taken
@@ -18,8 +17,9 @@ export function groupOf({ url, topic, name, start, member, claimAfter, shard }) 
   group.entry = (id) => (shard ? `${id}.${shard}` : id);
 
   group.open = async () => {
-    group.redis?.destroy();
+    const former = group.redis;
     group.redis = null;
+    former?.destroy();
     group.redis = await open(url, group, claimAfter);
   };
 
