@@ -51,6 +51,7 @@ class Use(NamedTuple):
 RUNNER = "workers/runtime/runner.py"
 POOL = "relay/store/driver/pools/failover_pool.py"
 UVLOOP = "relay/store/driver/pools/uvloop_errors.py"
+CONCURRENT = "relay/store/driver/pools/concurrent_pool.py"
 CLUSTER = "relay/store/driver/pools/cluster_pool.py"
 ARQ_CLIENT = "workers/runtime/arq_client.py"
 FIXED_KEYS = "relay/store/fixed_keys.py"
@@ -105,6 +106,7 @@ USES: dict[str, list[Use]] = {
     ],
     "redis": [
         Use("redis.asyncio:Redis", "relay/store/driver/client.py", "subclassed: has the names of our keys"),
+        Use("redis.asyncio:ConnectionPool", POOL, "subclassed: holds no lock while it connects"),
         Use("redis.asyncio:Connection", POOL, "subclassed: a connection to a replica closes"),
         Use("redis.asyncio:SSLConnection", POOL, "subclassed, as above"),
         Use("redis.asyncio:UnixDomainSocketConnection", POOL, "subclassed, as above"),
@@ -121,6 +123,10 @@ USES: dict[str, list[Use]] = {
         Use("redis.asyncio:Connection.connect", CLUSTER, "overridden: asks the cluster for the primary"),
         Use("redis.asyncio:Connection.read_response", CLUSTER, "overridden: sees redirections"),
         Use("redis.asyncio:ConnectionPool.ensure_connection", CLUSTER, "overridden: replaces one to a former primary"),
+        Use("redis.asyncio:ConnectionPool.get_connection", CONCURRENT, "overridden: holds no lock while it connects"),
+        Use("redis.asyncio:ConnectionPool.get_available_connection", CONCURRENT, "as above"),
+        Use("redis.asyncio:ConnectionPool.ensure_connection", CONCURRENT, "as above"),
+        Use("redis.asyncio:ConnectionPool.release", CONCURRENT, "as above"),
         Use("redis.crc:key_slot", CLUSTER, "the slot of a key"),
         Use(":Script attempted to access a non local key", CLUSTER, "text of an error"),
         Use(":cluster support disabled", CLUSTER, "text of an error"),

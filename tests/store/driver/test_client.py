@@ -7,7 +7,10 @@ import pytest
 import uvloop
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from relay.store.driver.client import REDIS_ERRORS, open_redis
+from relay.process.tasks import in_background
+from relay.store.driver.client import REDIS_ERRORS, ask, open_redis
+from relay.store.driver.pools.concurrent_pool import ConnectsConcurrently
+from tests.support import eventually, raw_server
 
 if TYPE_CHECKING:
     from relay.process.embedded_redis import Embedded
@@ -34,3 +37,47 @@ def test_connection_lost_under_uvloop_is_a_redis_error(redis_server: Embedded) -
     assert isinstance(caught.value, REDIS_ERRORS)
     assert isinstance(caught.value.__cause__, RuntimeError)
     assert "the handler is closed" in str(caught.value.__cause__)  # `failover_pool` matches uvloop's text
+
+
+async def test_connection_that_opens_slowly_holds_up_no_other_caller() -> None:
+    opened: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(writer)
+        if len(opened) > 1:
+            await asyncio.Event().wait()
+        while await reader.read(1000):
+            writer.write(b"+OK\r\n")  # to its name, and to any command
+
+    async with raw_server(serve) as port, open_redis(f"redis://127.0.0.1:{port}", 60) as redis:
+        pool = redis.connection_pool
+        connection = await pool.get_connection()
+        async with in_background(ask(redis.save())) as slow:
+            await eventually(lambda: len(opened) > 1)
+            await pool.release(connection)
+            async with asyncio.timeout(5):
+                assert await redis.save()
+            assert not slow.done()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://localhost", "unix:///redis.sock", "redis+sentinel://localhost/primary", "redis+cluster://localhost"],
+)
+async def test_every_pool_opens_connections_side_by_side(url: str) -> None:
+    async with open_redis(url, 5) as redis:
+        assert isinstance(redis.connection_pool, ConnectsConcurrently)
+
+
+async def test_connection_that_fails_to_open_goes_back_to_the_pool(redis_server: Embedded) -> None:
+    async with open_redis(redis_server.url, 5) as redis:
+        pool: Any = redis.connection_pool
+        connection = await pool.get_connection()
+        connection.port, port = 1, connection.port
+        await connection.disconnect()
+        await pool.release(connection)
+        with pytest.raises(RedisConnectionError):
+            await redis.ping()
+        connection.port = port
+        assert await redis.ping()
+        assert pool._available_connections == [connection]

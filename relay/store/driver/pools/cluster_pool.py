@@ -23,6 +23,7 @@ from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, Res
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from relay.store.driver.pools.concurrent_pool import ConnectsConcurrently
 from relay.store.driver.pools.uvloop_errors import TranslatesUvloopErrors
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class _TlsToNode(TranslatesUvloopErrors, SSLConnection):
     pass
 
 
-class _ClusterPool(ConnectionPool):
+class _ClusterPool(ConnectsConcurrently, ConnectionPool):
     """A pool that replaces connections to a former primary."""
 
     def __init__(self, nodes: _Nodes, **options: Any) -> None:

@@ -25,6 +25,7 @@ from redis.exceptions import ReadOnlyError
 from relay.core.redis_url.cluster import is_cluster_url, parse_cluster_url
 from relay.core.redis_url.sentinel import is_sentinel_url, parse_sentinel_url
 from relay.store.driver.pools.cluster_pool import cluster_pool
+from relay.store.driver.pools.concurrent_pool import ConnectsConcurrently
 from relay.store.driver.pools.uvloop_errors import TranslatesUvloopErrors
 
 if TYPE_CHECKING:
@@ -76,7 +77,11 @@ class _TlsOfSentinels(TranslatesUvloopErrors, SentinelManagedSSLConnection):
     pass
 
 
-class _SentinelPool(SentinelConnectionPool):
+class _Pool(ConnectsConcurrently, ConnectionPool):
+    pass
+
+
+class _SentinelPool(ConnectsConcurrently, SentinelConnectionPool):
     """A pool that also closes its connections to the Sentinels."""
 
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002  redis-py's signature
@@ -108,7 +113,7 @@ def open_pool(url: str, timeout: float, key_prefix: str, **options: Any) -> Conn
     if connection_class is SSLConnection:
         parsed = {**_host_check(parsed), **parsed}
     parsed["connection_class"] = _TO_PRIMARY[connection_class]
-    return ConnectionPool(**{**sockets, **options, **parsed})
+    return _Pool(**{**sockets, **options, **parsed})
 
 
 def _sentinel_pool(url: SentinelUrl, sockets: dict[str, Any], options: dict[str, Any]) -> ConnectionPool:
