@@ -94,8 +94,8 @@ async def owed_to(redis: Redis, topic: str, group: str) -> Owed:
     return Owed(sum(each.entries for each in found), " ".join(each.position for each in found))
 
 
-async def owed(redis: Redis, stream: str, group: str) -> Owed:
-    """Count what the group has not acknowledged: pending entries, and those after the last that it read.
+async def owed(redis: Redis, stream: str, group: str, page: int = _PAGE) -> Owed:
+    """Count what the group has not acknowledged: pending entries, and those after the last that it read, up to `page`.
 
     The server's own estimates (`lag`, `entries-read`) are not used: Redis 7.0 restores old ones from a rewritten
     append-only file.
@@ -105,7 +105,7 @@ async def owed(redis: Redis, stream: str, group: str) -> Owed:
     except ResponseError:  # no event of the topic was routed yet
         return Owed(0)
     pending, position = (rows[0]["pending"], rows[0]["last-delivered-id"].decode()) if rows else (0, "0-0")
-    unread = await redis.xrange(stream, f"({position}", "+", count=_PAGE)
+    unread = await redis.xrange(stream, f"({position}", "+", count=page)
     return Owed(pending + len(unread), position)
 
 

@@ -30,6 +30,7 @@ from workers.maintenance.sweeper import Sweeper
 from workers.maintenance.trimming import Trimming
 from workers.routing.router import Router
 from workers.runtime.readiness import WorkerReadiness
+from workers.runtime.without_arq import Partitions
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
@@ -68,6 +69,8 @@ class WorkerParts:
     timings: Timings = DEFAULTS
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process must end: drains finish the work in hand and return."""
+    without_arq: Partitions = field(default_factory=Partitions)
+    """Partitions that this process drains while Redis is full."""
     home: WorkerParts | None = None
     """The parts of the first shard; None in these themselves."""
     others: list[WorkerParts] = field(default_factory=list)

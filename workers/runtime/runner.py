@@ -36,7 +36,7 @@ from relay.process.event_loop import stop_on_signals
 from relay.process.lifecycle import Phase
 from relay.process.resources.descriptors import raise_descriptor_limit
 from relay.process.resources.gc_tuning import tune_gc
-from relay.process.tasks import end_task, in_background
+from relay.process.tasks import CANCEL_INTERVAL, end_task, in_background
 from relay.store import wakeups
 from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, describe, retry_until_redis_answers
 from relay.store.driver.pools.failover_pool import open_pool
@@ -50,7 +50,7 @@ from workers.runtime.jobs import wake_for_rest
 from workers.runtime.parts import WorkerParts, context_of, parts_of, worker_parts
 from workers.runtime.queues import POLL, QUEUES, UNLIMITED
 from workers.runtime.wakeup_listener import listen
-from workers.runtime.without_arq import run_until_there_is_memory
+from workers.runtime.without_arq import is_full, run_until_there_is_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -171,9 +171,7 @@ def _pool(settings: Settings, key: Keyspace) -> ArqRedis:
 async def running_arq(pool: ArqRedis, parts: WorkerParts, workers: list[Worker] | None = None) -> AsyncIterator[None]:
     """Run an arq worker for each queue of each shard while the context is open; then give their jobs time to end.
 
-    `pool` and `parts` are those of the first shard.
-
-    `workers` has the arq workers that run or still have jobs.
+    `pool` and `parts` are those of the first shard; `workers` has the arq workers that run or still have jobs.
     """
     workers = [] if workers is None else workers
     without_arq: set[asyncio.Task[None]] = set()
@@ -203,14 +201,19 @@ async def _run_queue(
     """Run arq workers of one queue, one after the other; `workers` keeps those that still have jobs."""
     # arq's own pool would wait for Redis without a log line.
     await retry_until_redis_answers("connecting to Redis", parts.redis.ping)
-    while True:
+    while not parts.stop.is_set():  # a cancellation may be lost (`end_task`)
         queue = make_queue(parts)
+        if await is_full(parts):  # arq would fail, and its listener may end seconds later
+            parts.readiness.without_arq(queue.name)
+            await run_until_there_is_memory(parts, queue.without_arq, without_arq)
+            continue
         worker = _worker(queue, pool, parts)
         workers[:] = [former for former in workers if former.queue_name != queue.name or _jobs_of(former)]
         workers.append(worker)
         parts.readiness.polled(queue.name)
         try:
-            async with in_background(worker.main()) as polling, in_background(listen(parts.redis, worker)) as listening:
+            listener = in_background(listen(parts.redis, worker), CANCEL_INTERVAL)
+            async with in_background(worker.main()) as polling, listener as listening:
                 done, _ = await asyncio.wait({polling, listening}, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()

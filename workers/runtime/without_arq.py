@@ -3,13 +3,14 @@
 arq's own records need memory: its lock on a job, the entries of its cron jobs. At the limit Redis refuses them, so arq
 starts nothing, and nothing would ever free memory. The scripts of the drains and of retention are allowed to run at the
 limit, so a worker whose arq is refused runs the jobs that free memory itself, each under its usual lease, until Redis
-accepts writes again.
+accepts writes again. Then arq starts at once, and jobs that still end keep their leases from it: one waits for the
+slowest of its POSTs.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from relay.store.driver.lease import LeaseTaken, acquire_lease
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from relay.store.driver.lease import Lease
     from workers.runtime.parts import WorkerParts
@@ -31,6 +33,57 @@ if TYPE_CHECKING:
     """Works until the event is set."""
 
 log = structlog.get_logger()
+
+
+_SHARE_PAUSE = 0.1
+"""Seconds for each partition that a process has before it takes one more: workers that start within a second of each
+other share the partitions about equally, and one alone has all eight within three.
+"""
+
+
+class Partitions:
+    """The partitions of lanes that a process drains without arq.
+
+    With several shards each one that is full asks for every partition, whose drain works on all shards. One of them at
+    a time asks for its lease; the others wait here, where it costs Redis nothing.
+    """
+
+    def __init__(self) -> None:
+        self._asking = tuple(asyncio.Lock() for _ in range(wakeups.PARTITIONS))
+        self._taking = asyncio.Lock()
+        self._taken = 0
+
+    async def drain(self, partition: int, parts: WorkerParts, over: asyncio.Event) -> None:
+        """Drain the lanes of one partition, on all shards, unless another worker does; `parts` are the first one's."""
+        async with self._asking[partition]:
+            try:
+                async with AsyncExitStack() as stack:
+                    lease = await self._take(partition, parts, over, stack)
+                    if lease is not None:
+                        await parts.partition_worker.drain(partition, lease, over)
+            except LeaseTaken:
+                await wait_for_event(over, parts.timings.lease_retry)
+
+    async def _take(
+        self, partition: int, parts: WorkerParts, over: asyncio.Event, stack: AsyncExitStack
+    ) -> Lease | None:
+        """Acquire the lease of a partition while `stack` is open; return None if it is over.
+
+        Raises:
+            LeaseTaken: another worker has it.
+        """
+        async with self._taking:
+            await wait_for_event(over, self._taken * _SHARE_PAUSE)
+            if over.is_set():
+                return None
+            job_id = wakeups.deliver(parts.redis.key, partition).job_id
+            lease = await stack.enter_async_context(_lease(parts, job_id))
+        self._taken += 1
+        stack.callback(self._leave)
+        return lease
+
+    def _leave(self) -> None:
+        self._taken -= 1
 
 
 async def run_until_there_is_memory(parts: WorkerParts, jobs: Sequence[Job], tasks: set[asyncio.Task[None]]) -> None:
@@ -42,11 +95,10 @@ async def run_until_there_is_memory(parts: WorkerParts, jobs: Sequence[Job], tas
     for task in running:
         task.add_done_callback(tasks.discard)
     try:
-        while not parts.stop.is_set() and await _is_full(parts):
+        while not parts.stop.is_set() and await is_full(parts):
             await wait_for_event(parts.stop, parts.timings.memory_probe)
     finally:
         over.set()
-    await asyncio.wait(running)
 
 
 async def route(parts: WorkerParts, over: asyncio.Event) -> None:
@@ -56,16 +108,19 @@ async def route(parts: WorkerParts, over: asyncio.Event) -> None:
 
 async def deliver(partition: int, parts: WorkerParts, over: asyncio.Event) -> None:
     """Drain the lanes of one partition, on all shards."""
-    home, drain = parts.of_home, partial(parts.partition_worker.drain, partition)
-    await _with_lease(home, wakeups.deliver(home.redis.key, partition).job_id, drain, over)
+    await parts.without_arq.drain(partition, parts.of_home, over)
 
 
 async def trim(parts: WorkerParts, over: asyncio.Event) -> None:
-    """Trim topics, attempts and the quarantine, again and again."""
-    while not over.is_set():
-        with suppress(*REDIS_ERRORS):
-            await parts.trimming.trim()
-        await wait_for_event(over, parts.timings.trim_while_full)
+    """Trim topics, attempts and the quarantine, again and again, unless another worker does."""
+
+    async def trim_again(lease: Lease, over: asyncio.Event) -> None:
+        while not (over.is_set() or lease.lost.is_set()):
+            with suppress(*REDIS_ERRORS):
+                await parts.trimming.trim()
+            await wait_for_event(over, parts.timings.trim_while_full)
+
+    await _with_lease(parts, parts.redis.key.job_id("trim"), trim_again, over)
 
 
 DRAINS: tuple[Job, ...] = (route, *(partial(deliver, partition) for partition in range(wakeups.PARTITIONS)))
@@ -75,8 +130,13 @@ async def _with_lease(
     parts: WorkerParts, job_id: str, drain: Callable[[Lease, asyncio.Event], Awaitable[None]], over: asyncio.Event
 ) -> None:
     with suppress(LeaseTaken):
-        async with acquire_lease(parts.redis, job_id, parts.replicas, parts.timings) as lease:
+        async with _lease(parts, job_id) as lease:
             await drain(lease, over)
+
+
+def _lease(parts: WorkerParts, job_id: str) -> AbstractAsyncContextManager[Lease]:
+    """Acquire the lease of a job that arq does not run: arq may start it as soon as the lease is released."""
+    return acquire_lease(parts.redis, job_id, parts.replicas, parts.timings, is_job=False)
 
 
 async def _run(job: Job, parts: WorkerParts, over: asyncio.Event) -> None:
@@ -91,7 +151,7 @@ async def _run(job: Job, parts: WorkerParts, over: asyncio.Event) -> None:
         await wait_for_event(over, parts.timings.lease_retry)
 
 
-async def _is_full(parts: WorkerParts) -> bool:
+async def is_full(parts: WorkerParts) -> bool:
     """Return True if Redis refuses a write that needs memory."""
     return await retry_until_redis_answers("probing memory", partial(_refuses_writes, parts))
 
