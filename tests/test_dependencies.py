@@ -107,6 +107,7 @@ USES: dict[str, list[Use]] = {
     "redis": [
         Use("redis.asyncio:Redis", "relay/store/driver/client.py", "subclassed: has the names of our keys"),
         Use("redis.asyncio:ConnectionPool", POOL, "subclassed: holds no lock while it connects"),
+        Use(":of pipeline caused error", "relay/store/driver/client.py", "text of an error: the command is left out"),
         Use("redis.asyncio:Connection", POOL, "subclassed: a connection to a replica closes"),
         Use("redis.asyncio:SSLConnection", POOL, "subclassed, as above"),
         Use("redis.asyncio:UnixDomainSocketConnection", POOL, "subclassed, as above"),

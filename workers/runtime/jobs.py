@@ -8,6 +8,7 @@ acquire a lease, which renews that lock (`relay.store.driver.lease`).
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
     from relay.store.driver.lease import Lease
     from workers.runtime.parts import WorkerParts
+
+SWEEP_LIMIT, TRIM_LIMIT, ALERT_LIMIT = 60.0, 600.0, 300.0
+"""Seconds that a run of these may take. arq's own limits are longer: what they end is a traceback in the log."""
 
 Context = dict[Any, Any]
 
@@ -56,7 +60,8 @@ async def replay(ctx: Context) -> None:
 
 async def sweep(ctx: Context) -> None:
     """Enqueue the drain jobs that have work and no wake-up."""
-    await _unless_redis_fails("sweeping", parts_of(ctx).sweeper.sweep())
+    async with _lease(ctx):  # which renews arq's lock, or another worker would begin it again after five seconds
+        await _unless_redis_fails("sweeping", parts_of(ctx).sweeper.sweep(), SWEEP_LIMIT)
 
 
 async def check_linq(ctx: Context) -> None:
@@ -80,14 +85,18 @@ async def grow(ctx: Context) -> None:
 async def trim(ctx: Context) -> None:
     """Trim the topics, the attempt logs and the quarantine."""
     async with _lease(ctx):
-        await _unless_redis_fails("trimming", parts_of(ctx).trimming.trim())
+        await _unless_redis_fails("trimming", parts_of(ctx).trimming.trim(), TRIM_LIMIT)
 
 
 async def alert(ctx: Context) -> None:
     """Look for problems, and send webhooks about them, unless another worker is still at it."""
     alerting = parts_of(ctx).alerting
     if alerting.is_on:
-        await _unless_taken(ctx, ALERTS_LEASE, lambda lease: _unless_redis_fails("alerting", alerting.run(lease)))
+
+        async def run(lease: Lease) -> None:
+            await _unless_redis_fails("alerting", alerting.run(lease), ALERT_LIMIT)
+
+        await _unless_taken(ctx, ALERTS_LEASE, run)
 
 
 async def backfill(ctx: Context) -> None:
@@ -146,9 +155,14 @@ async def _check_on_others(parts: WorkerParts, partition: int) -> None:
                 await each.sweeper.check_partition(partition)
 
 
-async def _unless_redis_fails(what: str, work: Awaitable[None]) -> None:
-    """Run work that its cron repeats soon; an error of Redis (no connection, no memory) is logged and not retried."""
+async def _unless_redis_fails(what: str, work: Awaitable[None], limit: float | None = None) -> None:
+    """Run work that its cron repeats soon, for `limit` seconds at most.
+
+    An error of Redis (no connection, no memory) is logged and not retried, and so is work that takes too long.
+    """
     try:
-        await work
+        async with asyncio.timeout(limit) as bound:
+            await work
     except REDIS_ERRORS as error:
-        log.warning("job.deferred", what=what, error=describe(error))
+        reason = f"it has taken over {limit:.0f} s" if bound.expired() else describe(error)
+        log.warning("job.deferred", what=what, error=reason)

@@ -18,7 +18,21 @@ from arq.worker import func
 
 from relay.store import wakeups
 from workers.runtime import without_arq
-from workers.runtime.jobs import alert, backfill, check_linq, deliver, grow, react, replay, route, sweep, trim
+from workers.runtime.jobs import (
+    ALERT_LIMIT,
+    SWEEP_LIMIT,
+    TRIM_LIMIT,
+    alert,
+    backfill,
+    check_linq,
+    deliver,
+    grow,
+    react,
+    replay,
+    route,
+    sweep,
+    trim,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +58,7 @@ _ALERT = {10, 40}  # seconds of the minute
 _BACKFILL = 50  # the second of each minute
 _MAX_BACKFILL = 6 * 3600  # seconds; the next run resumes it
 _CHECK_LINQ = set(range(0, 60, 5))  # minutes of the hour
+_MARGIN = 10.0  # seconds from the limit of a job to that of arq
 _MAX_DRAIN = 2 * 3600  # seconds; drains end on their own long before
 
 
@@ -63,14 +78,14 @@ def _hot(parts: WorkerParts) -> Queue:
     return Queue(
         parts.redis.key.queue,
         functions=(_drain(route, "route"), _drain(deliver, "deliver")),
-        crons=(cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, timeout=60),),
+        crons=(cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, timeout=SWEEP_LIMIT + _MARGIN),),
         max_jobs=wakeups.PARTITIONS + 3,  # every partition of lanes, the router, the sweep, and one to spare
         without_arq=without_arq.DRAINS,
     )
 
 
 def _slow(parts: WorkerParts) -> Queue:
-    crons = [cron(trim, name="trim", second=_TRIM, timeout=600)]
+    crons = [cron(trim, name="trim", second=_TRIM, timeout=TRIM_LIMIT + _MARGIN)]
     if parts.home is None:
         crons += _of_relay(parts)
     return Queue(
@@ -84,7 +99,7 @@ def _slow(parts: WorkerParts) -> Queue:
 
 def _of_relay(parts: WorkerParts) -> list[CronJob]:
     """Return the cron jobs that work for the relay as a whole, with several shards on the first one."""
-    crons = [cron(alert, name="alert", second=_ALERT, timeout=300)]
+    crons = [cron(alert, name="alert", second=_ALERT, timeout=ALERT_LIMIT + _MARGIN)]
     if parts.drift_check.is_possible:
         crons.append(cron(check_linq, name="check_linq", minute=_CHECK_LINQ, second=30, timeout=1800))
     if parts.backfiller.is_possible:

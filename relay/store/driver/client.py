@@ -7,6 +7,7 @@ for a drain job, so its loops retry until Redis is back (`retry_until_redis_answ
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
@@ -31,6 +32,9 @@ REQUEST_TIMEOUT = 0.8
 
 WORKER_TIMEOUT = 5.0
 """Seconds for one round trip of a worker, longer than any of its blocking reads."""
+
+_IN_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: \(['\"](.*)['\"],?\)", re.DOTALL)
+"""Text that redis-py makes of an error in a pipeline: with the whole command, whatever it carries."""
 
 _MAX_PAUSE = 1.0
 _FIRST_PAUSE = 0.05
@@ -95,8 +99,13 @@ async def ask_together(redis: Redis, queue: Callable[[Pipeline], object], *, rai
 
 
 def describe(error: BaseException) -> str:
-    """Return the text of an error, for a log or a response; many timeouts have no text of their own."""
-    return str(error) or type(error).__name__
+    """Return the text of an error, for a log or a response, without the data of a command.
+
+    Many timeouts have no text of their own.
+    """
+    text = str(error)
+    in_pipeline = _IN_PIPELINE.fullmatch(text)
+    return (in_pipeline[1] if in_pipeline else text) or type(error).__name__
 
 
 async def retry_until_redis_answers(
@@ -123,7 +132,7 @@ async def retry_until_redis_answers(
                     "redis.waiting",
                     what=what,
                     waited_s=round(waited),
-                    error=str(error),
+                    error=describe(error),
                     error_type=type(error).__name__,
                 )
                 warned = waited

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from relay.process.tasks import in_background
-from relay.store.driver.client import REDIS_ERRORS, ask, open_redis
+from relay.store.driver.client import REDIS_ERRORS, ask, describe, open_redis
 from relay.store.driver.pools.concurrent_pool import ConnectsConcurrently
 from tests.support import eventually, raw_server
 
@@ -81,3 +82,13 @@ async def test_connection_that_fails_to_open_goes_back_to_the_pool(redis_server:
         connection.port = port
         assert await redis.ping()
         assert pool._available_connections == [connection]
+
+
+async def test_error_of_a_pipeline_is_told_without_the_data_of_its_command(redis_server: Embedded) -> None:
+    async with open_redis(redis_server.url, 5) as redis, redis.pipeline(transaction=False) as pipe:
+        pipe.set("text", "secret")
+        pipe.hset("text", "field", "secret of (somebody) ('x',)")
+        with pytest.raises(RedisError) as caught:
+            await pipe.execute()
+    assert "secret" in str(caught.value)
+    assert describe(caught.value) == "WRONGTYPE Operation against a key holding the wrong kind of value"

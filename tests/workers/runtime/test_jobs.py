@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -11,6 +12,8 @@ from tests.building import SECRET, webhook_of
 from tests.support import KEYS
 from tests.workers.conftest import accept
 from workers.maintenance.retention import Retention
+from workers.maintenance.sweeper import Sweeper
+from workers.runtime import jobs
 from workers.runtime.jobs import alert, backfill, sweep, trim
 from workers.runtime.parts import context_of, worker_parts
 
@@ -29,7 +32,7 @@ async def test_sweep_of_a_full_redis_still_wakes_the_router(redis: Redis, redis_
         await redis.config_set("maxmemory", "1")
         try:
             with capture_logs() as logs:
-                await sweep(context_of(parts))
+                await sweep({**context_of(parts), "job_id": KEYS.job_id("sweep")})
         finally:
             await redis.config_set("maxmemory", "0")
         assert not logs
@@ -47,6 +50,35 @@ async def test_trimming_is_deferred_when_redis_is_away(
         with capture_logs() as logs:
             await trim({**context_of(parts), "job_id": KEYS.job_id("trim")})
     assert [(line["event"], line["what"], line["error"]) for line in logs] == [("job.deferred", "trimming", "gone")]
+
+
+async def test_sweep_that_takes_too_long_is_left_to_the_next(
+    redis_url: str, rules_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(_: Sweeper) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Sweeper, "sweep", hang)
+    monkeypatch.setattr(jobs, "SWEEP_LIMIT", 0.01)
+    async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
+        with capture_logs() as logs:
+            await sweep({**context_of(parts), "job_id": KEYS.job_id("sweep")})
+    assert [(line["event"], line["what"], line["error"]) for line in logs] == [
+        ("job.deferred", "sweeping", "it has taken over 0 s")
+    ]
+
+
+async def test_sweep_that_takes_long_is_not_begun_again_by_another_worker(
+    redis: Redis, redis_url: str, rules_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(_: Sweeper) -> None:
+        locks.append(await redis.exists(KEYS.arq_lock(KEYS.job_id("sweep"))))
+
+    locks: list[int] = []
+    monkeypatch.setattr(Sweeper, "sweep", look)
+    async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
+        await sweep({**context_of(parts), "job_id": KEYS.job_id("sweep")})
+    assert locks == [1]  # arq's, renewed with the lease
 
 
 async def test_what_only_one_worker_does_is_locked_below_our_prefix(
