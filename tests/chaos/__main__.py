@@ -81,6 +81,10 @@ def chaos(
         ),
     ] = None,
     log_level: Annotated[str, typer.Option(metavar="LEVEL", help="RELAY_LOG_LEVEL of the relay.")] = "warning",
+    worker_nice: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, max=19, help="RELAY_WORKER_NICE; 0 where other programs keep the CPU busy."),
+    ] = None,
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write everything into this directory and keep it.")
     ] = None,
@@ -110,6 +114,7 @@ def chaos(
         shards=shards or (_SHARDS if cluster else 1),
         redis_server=str(redis_server.resolve()) if redis_server else None,
         log_level=log_level,
+        worker_nice=worker_nice,
     )
     errors.print(
         f"seed {seed}, {events} events at {options.pace or rate:.0f} a second, in {directory}", highlight=False

@@ -57,6 +57,14 @@ class RunOptions:
     shards: int = 1
     redis_server: str | None = None
     log_level: str = "warning"
+    worker_nice: int | None = None
+    """None for the default."""
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Settings of the relay."""
+        nice = {} if self.worker_nice is None else {"RELAY_WORKER_NICE": str(self.worker_nice)}
+        return {"RELAY_LOG_LEVEL": self.log_level, **nice}
 
     @property
     def pace(self) -> float:
@@ -98,7 +106,7 @@ async def _run_on(redis: AnyServers, options: RunOptions, announce: Announce) ->
         shards=options.shards,
     )
     spec.write()
-    async with open_stage(spec, redis, options.log_level) as stage:
+    async with open_stage(spec, redis, options.settings) as stage:
         subscribers = await stage.helper("tests.chaos.subscribers")
         try:
             await asyncio.gather(*(stage.start("ingress") for _ in range(options.ingresses)))

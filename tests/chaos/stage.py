@@ -34,7 +34,7 @@ from tests.dns_server import dns_server
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from tests.chaos.cluster_redis import ClusterRedis
     from tests.chaos.sentinel_redis import SentinelRedis
@@ -53,7 +53,7 @@ _CLOCKS = Path(__file__).parent / "clock"
 class Stage:
     """Running processes, and the failures among them."""
 
-    def __init__(self, spec: Spec, redis: AnyServers, dns: DnsServer, log_level: str) -> None:
+    def __init__(self, spec: Spec, redis: AnyServers, dns: DnsServer, settings: Mapping[str, str]) -> None:
         self.spec = spec
         self.redis = redis
         self._dns = dns
@@ -74,7 +74,7 @@ class Stage:
             "RELAY_CONFIG": str(spec.home / "relay.toml"),
             "RELAY_SECRET_KEY": new_key(),
             "RELAY_LOG_FORMAT": "json",
-            "RELAY_LOG_LEVEL": log_level,
+            **settings,
             "CHAOS_DNS": f"127.0.0.1:{dns.port}",
         }
 
@@ -266,10 +266,10 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(spec: Spec, redis: AnyServers, log_level: str) -> AsyncIterator[Stage]:
+async def open_stage(spec: Spec, redis: AnyServers, settings: Mapping[str, str]) -> AsyncIterator[Stage]:
     """Open a stage on a running Redis, without processes."""
     async with dns_server(spec.address) as dns:
-        stage = Stage(spec, redis, dns, log_level)
+        stage = Stage(spec, redis, dns, settings)
         try:
             await stage.prepare()
             yield stage

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.chaos.stage import Stage
 
 _GUARD = 1.5  # seconds until an ingress knows that Redis is full
-_STANDSTILL = 45.0  # seconds: the leases of the killed workers, the start, the first retention, without a CPU to spare
+_STANDSTILL = 60.0  # seconds: the start and the leases of killed workers take ten, much longer without CPU to spare
 _MAX_DRAIN = 90.0  # seconds: Linq has to give up no event
 _POLL = 0.5  # seconds
 _HELD = 600  # connections
