@@ -11,30 +11,31 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CANCEL_INTERVAL = 1.0  # seconds until a cancellation counts as lost; with 0.1, busy machines left connections unclosed
+_CANCEL_INTERVAL = 1.0  # seconds until a cancellation counts as lost; with 0.1, busy machines left connections unclosed
 _CLEANUP_INTERVAL = 5.0  # the same where a task may clean up, as HTTP clients do: they close their connections
 
 
 @asynccontextmanager
-async def in_background(
-    coroutine: Coroutine[Any, Any, T], interval: float = _CLEANUP_INTERVAL
-) -> AsyncIterator[asyncio.Task[T]]:
+async def in_background(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
     """Run `coroutine` as a task while the context is open; await the task inside it to get its result.
-
-    `interval` is that of `end_task`.
 
     Unlike with `asyncio.gather`, the task does not stay running if the body of the context fails.
     """
     task = asyncio.create_task(coroutine)
+    task.add_done_callback(_retrieve)  # the body awaited the task, or failed first
     try:
         yield task
     finally:
-        await end_task(task, interval)
-        if not task.cancelled():
-            task.exception()  # mark it as retrieved: the body awaited the task, or failed first
+        await end_task(task, _CLEANUP_INTERVAL)
 
 
-async def end_task(task: asyncio.Task[Any] | None, interval: float = CANCEL_INTERVAL) -> None:
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Mark the exception of a task as retrieved, also of one that outlives its scope, whose end was cancelled."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def end_task(task: asyncio.Task[Any] | None, interval: float = _CANCEL_INTERVAL) -> None:
     """Cancel `task` every `interval` seconds until it is done; the caller reads its result or exception.
 
     A single cancellation can be lost: before Python 3.12, `asyncio.wait_for`, which redis-py uses for writes, loses one

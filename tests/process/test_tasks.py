@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from contextlib import suppress
@@ -83,3 +84,35 @@ def test_lost_cancellation_does_not_keep_a_command_running(monkeypatch: pytest.M
     monkeypatch.setattr(relay.process.event_loop, "_CLEANUP_TIMEOUT", 0.05)
     with pytest.raises(KeyboardInterrupt):
         relay.process.event_loop.run(loses_cancellation())
+
+
+async def test_task_that_fails_after_the_end_of_its_scope_was_cancelled_is_not_reported() -> None:
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    began, cleans_up, may_fail = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def fail_late() -> None:
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        finally:
+            cleans_up.set()
+            await may_fail.wait()
+            await broken()
+
+    async def wait_beside_it() -> None:
+        async with in_background(fail_late()):
+            await asyncio.Event().wait()
+
+    scope = asyncio.create_task(wait_beside_it())
+    await began.wait()
+    scope.cancel()
+    await cleans_up.wait()
+    scope.cancel()
+    await asyncio.wait({scope})
+    may_fail.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    del scope  # with its traceback, which has the task
+    gc.collect()
+    assert not reported

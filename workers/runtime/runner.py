@@ -36,7 +36,7 @@ from relay.process.event_loop import stop_on_signals
 from relay.process.lifecycle import Phase
 from relay.process.resources.descriptors import raise_descriptor_limit
 from relay.process.resources.gc_tuning import tune_gc
-from relay.process.tasks import CANCEL_INTERVAL, end_task, in_background
+from relay.process.tasks import end_task, in_background
 from relay.store import wakeups
 from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, describe, retry_until_redis_answers
 from relay.store.driver.pools.failover_pool import open_pool
@@ -212,8 +212,7 @@ async def _run_queue(
         workers.append(worker)
         parts.readiness.polled(queue.name)
         try:
-            listener = in_background(listen(parts.redis, worker), CANCEL_INTERVAL)
-            async with in_background(worker.main()) as polling, listener as listening:
+            async with in_background(worker.main()) as polling, in_background(listen(parts.redis, worker)) as listening:
                 done, _ = await asyncio.wait({polling, listening}, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
