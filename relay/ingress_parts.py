@@ -27,7 +27,7 @@ from relay.store.rights.watch import RightsWatch
 from relay.store.sharding.number import NumberOfShards
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from relay.config.settings import Settings
     from relay.process.telemetry.spans import Tracer
@@ -85,18 +85,20 @@ def _acceptor(
     """Return the acceptor; with several shards, that of all."""
     shards, window, replicas = redis.shards, settings.relay_dedupe_window, settings.relay_replicas
 
-    def acceptors_for(number: int) -> list[Acceptor]:
-        room = Room.beside(settings.relay_max_connections).share(number)
-        return [Acceptor(shard, window, clock, replicas, timings, room, number) for shard in shards[:number]]
-
+    room = Room.beside(settings.relay_max_connections)
     if len(shards) == 1:
-        return acceptors_for(1)[0]
+        return Acceptor(redis, window, clock, replicas, timings, room)
     from relay.store.inbox.sharded_acceptor import ShardedAcceptor  # noqa: PLC0415  few relays need it
     from relay.store.sharding.growth.watch import PlacementWatch  # noqa: PLC0415  as above
 
     guards = [MemoryGuard(shard, settings.relay_memory_high_water) for shard in shards[1:]]
+
+    def acceptor_of(here: Mapping[int, Redis], parts: int, placed_by: int) -> Acceptor:
+        one = next(iter(here.values()))
+        return Acceptor(one, window, clock, replicas, timings, room.share(parts), placed_by, here)
+
     watch = PlacementWatch(redis, window, clock, replicas)
-    return ShardedAcceptor(shards, acceptors_for, watch, clock, guards, timings)
+    return ShardedAcceptor(shards, acceptor_of, watch, clock, guards, timings)
 
 
 @asynccontextmanager

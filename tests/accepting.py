@@ -12,7 +12,7 @@ from relay.store.inbox.sharded_acceptor import ShardedAcceptor
 from relay.store.sharding.growth.watch import PlacementWatch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
@@ -31,9 +31,9 @@ async def accepting(
 ) -> AsyncIterator[ShardedAcceptor]:
     """Open an acceptor whose looks at the placement are its own: a regular one comes too late for tests."""
 
-    def acceptors_for(number: int) -> list[Acceptor]:
-        return [Acceptor(each, WINDOW, clock, 0, timings, room, number) for each in shards[:number]]
+    def acceptor_of(here: Mapping[int, Redis], _: int, placed_by: int) -> Acceptor:
+        return Acceptor(next(iter(here.values())), WINDOW, clock, 0, timings, room, placed_by, here)
 
     watch = PlacementWatch(shards[0], WINDOW, clock, interval=600)
-    async with ShardedAcceptor(shards, acceptors_for, watch, clock, timings=timings) as acceptor:
+    async with ShardedAcceptor(shards, acceptor_of, watch, clock, timings=timings) as acceptor:
         yield acceptor

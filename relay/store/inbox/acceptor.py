@@ -1,15 +1,16 @@
 """Durable acceptance of webhooks, before the response.
 
 A single script deduplicates every event of a batch, appends it to the inbox and wakes the router; concurrent requests
-share its round trip. A caller knows within `Timings.accept_wait`: its event is durable, or Redis is unavailable and the
-response is 503. Until then a batch that got no answer is sent again (`inbox.waiting_room`).
+share its round trip, also those of several shards that share a server. A caller knows within `Timings.accept_wait`: its
+event is durable, or Redis is unavailable and the response is 503. Until then a batch that got no answer is sent again
+(`inbox.waiting_room`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import structlog
 from hiredis import pack_command
@@ -32,13 +33,16 @@ from relay.store.inbox.waiting_room import Room, WaitingRoom
 from relay.store.sharding.growth.fence import StalePlacement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from redis.asyncio import Connection
 
     from relay.core.event import VerifiedWebhook
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
+
+    Item = tuple[VerifiedWebhook, int]
+    """A webhook and the number of its shard."""
 
 _MAX_BATCH = 256  # events; a script blocks Redis while it runs, and this many take about 2 ms
 _MAX_BATCH_BYTES = 8 * 1024 * 1024
@@ -54,6 +58,18 @@ _PING = pack_command(("PING",))
 _accept = Script(__package__, "accept")
 
 log = structlog.get_logger()
+
+
+class _Place(NamedTuple):
+    """The place of a shard's events, as the script is told of it."""
+
+    keys: tuple[str, str, str]
+    arguments: tuple[str, str, bytes]
+
+    @classmethod
+    def on(cls, shard: Redis) -> Self:
+        key, wakeup = shard.key, wakeups.route(shard.key)
+        return cls((key.inbox, key.counts, key.queue), (key.seen_prefix, wakeup.job_id, wakeup.payload))
 
 
 class _NoAnswer(StoreUnavailable):
@@ -72,14 +88,15 @@ class Acceptor:
         timings: Timings = DEFAULTS,
         room: Room | None = None,
         placed_by: int = 1,
+        shards: Mapping[int, Redis] | None = None,
     ) -> None:
         """`dedupe_window` in seconds; `clock` returns Unix seconds; `replicas` must confirm an event as well.
 
-        `placed_by` is the number of shards by which its events are placed (`sharding.growth.state`).
+        `placed_by` is the number of shards by which its events are placed (`sharding.growth.state`). `shards`, by
+        number, are those whose events it takes, all on the server of `redis`; by default that is the only one.
         """
         self._connection = OrderedConnection(redis)
-        self._key = redis.key
-        self._keys = (redis.key.inbox, redis.key.counts, redis.key.queue)
+        self._places = {number: _Place.on(shard) for number, shard in (shards or {0: redis}).items()}
         self._placed_by = placed_by
         self._replication = Replication.to_replicas(replicas)
         self._window_ms = round(dedupe_window * 1000)
@@ -87,9 +104,9 @@ class Acceptor:
         self._wait, self._attempt = timings.accept_wait, timings.accept_attempt
         self._room = WaitingRoom(self._ping, room or Room())
         self._loop = asyncio.get_running_loop()
-        self._batcher: Batcher[VerifiedWebhook, bool] = Batcher(
+        self._batcher: Batcher[Item, bool | StoreUnavailable] = Batcher(
             self._send,
-            size_of=lambda webhook: len(webhook.body),
+            size_of=lambda item: len(item[0].body),
             max_items=_MAX_BATCH,
             max_bytes=_MAX_BATCH_BYTES,
             max_in_flight=_MAX_IN_FLIGHT,
@@ -110,8 +127,8 @@ class Acceptor:
         """False from a batch without an answer until Redis answers again."""
         return self._room.redis_answers
 
-    async def accept(self, webhook: VerifiedWebhook) -> bool:
-        """Store an event; return True if it is new and now durable, False if it was accepted before.
+    async def accept(self, webhook: VerifiedWebhook, shard: int = 0) -> bool:
+        """Store an event in a shard, by number; return True if it is new and now durable, False if it is a repeat.
 
         Raises:
             StoreUnavailable: Redis did not confirm in time; the event may be stored, so a retry is deduplicated.
@@ -121,16 +138,22 @@ class Acceptor:
         room.enter(size)
         try:
             if room.redis_answers:
-                return await self._batcher.submit(webhook)
-            return await self._accept_later(webhook, began + self._wait)
+                result = await self._batcher.submit((webhook, shard))
+            else:
+                result = await self._accept_later((webhook, shard), began + self._wait)
         except _NoAnswer as error:
-            return await self._accept_later(webhook, began + self._wait, error)
+            result = await self._accept_later((webhook, shard), began + self._wait, error)
         except TimeoutError as error:
             raise StoreUnavailable(f"Redis is too slow for the incoming webhooks: {error}") from None
         finally:
             room.leave(size)
+        if isinstance(result, StoreUnavailable):
+            raise result
+        return result
 
-    async def _accept_later(self, webhook: VerifiedWebhook, deadline: float, error: _NoAnswer | None = None) -> bool:
+    async def _accept_later(
+        self, item: Item, deadline: float, error: _NoAnswer | None = None
+    ) -> bool | StoreUnavailable:
         """Store an event as soon as Redis answers.
 
         Raises:
@@ -143,7 +166,7 @@ class Acceptor:
                         self._room.redis_failed()
                     await self._room.until_redis_answers()
                     try:
-                        return await self._batcher.submit(webhook)
+                        return await self._batcher.submit(item)
                     except _NoAnswer as again:
                         error = again
         raise StoreUnavailable(str(error or "Redis does not answer")) from None
@@ -154,44 +177,72 @@ class Acceptor:
             async with asyncio.timeout(self._attempt):
                 await self._connection.exchange(_PING, _read_reply)
 
-    async def _send(self, webhooks: list[VerifiedWebhook]) -> list[bool]:
-        wakeup = wakeups.route(self._key)
-        now_ms = round(self._clock() * 1000)
+    async def _send(self, items: Sequence[Item]) -> list[bool | StoreUnavailable]:
+        by_shard: dict[int, list[VerifiedWebhook]] = {}
+        if len(self._places) == 1:
+            by_shard[items[0][1]] = [webhook for webhook, _ in items]
+        else:
+            for webhook, shard in items:
+                by_shard.setdefault(shard, []).append(webhook)
+        found = await self._exchange(by_shard)
+        if len(found) == 1:
+            return found.popitem()[1]
+        each = {shard: iter(results) for shard, results in found.items()}
+        return [next(each[shard]) for _, shard in items]
+
+    async def _exchange(
+        self, by_shard: Mapping[int, Sequence[VerifiedWebhook]]
+    ) -> dict[int, list[bool | StoreUnavailable]]:
+        keys: list[str] = []
         arguments: list[bytes | str | int] = [
-            self._key.seen_prefix,
             self._window_ms,
-            now_ms,
-            wakeup.job_id,
-            wakeup.payload,
+            round(self._clock() * 1000),
             wakeups.LIFETIME_MS,
             self._placed_by,
         ]
-        for webhook in webhooks:
-            arguments += (
-                webhook.id,
-                webhook.type,
-                webhook.dialect if webhook.account is None else source_name(webhook.dialect, webhook.account),
-                webhook.webhook_id,
-                webhook.line or "",
-                webhook.body,
-                claim_of(webhook.dialect, webhook.line, webhook.body, webhook.account),
-                f"{webhook.generation} {webhook.remote or '-'}",
-            )
+        for shard, webhooks in by_shard.items():
+            place = self._places[shard]
+            keys += place.keys
+            arguments += place.arguments
+            arguments.append(len(webhooks))
+            for webhook in webhooks:
+                arguments += (
+                    webhook.id,
+                    webhook.type,
+                    webhook.dialect if webhook.account is None else source_name(webhook.dialect, webhook.account),
+                    webhook.webhook_id,
+                    webhook.line or "",
+                    webhook.body,
+                    claim_of(webhook.dialect, webhook.line, webhook.body, webhook.account),
+                    f"{webhook.generation} {webhook.remote or '-'}",
+                )
         try:
             async with asyncio.timeout(self._attempt):
-                results = await _accept.in_order(self._connection, self._keys, arguments, self._replication)
+                replies = await _accept.in_order(self._connection, keys, arguments, self._replication)
         except _NO_ANSWER as error:
             raise _NoAnswer(f"Redis did not accept the event: {describe(error)}") from error
         except REDIS_ERRORS as error:
             raise StoreUnavailable(f"Redis did not accept the event: {describe(error)}") from error
-        if not isinstance(results, list):
-            raise StalePlacement(results)
-        if _CONFLICT in results:
-            self._log_conflicts(webhooks, results)
-        return [result != 0 for result in results]
+        return {
+            shard: self._results(webhooks, reply)
+            for (shard, webhooks), reply in zip(by_shard.items(), replies, strict=True)
+        }
+
+    def _results(
+        self, webhooks: Sequence[VerifiedWebhook], reply: list[int] | int | bytes
+    ) -> list[bool | StoreUnavailable]:
+        if isinstance(reply, int):
+            return [StalePlacement(reply)] * len(webhooks)
+        if isinstance(reply, bytes):
+            return [StoreUnavailable(f"Redis did not accept the event: {reply.decode(errors='replace')}")] * len(
+                webhooks
+            )
+        if _CONFLICT in reply:
+            self._log_conflicts(webhooks, reply)
+        return [result != 0 for result in reply]
 
     @staticmethod
-    def _log_conflicts(webhooks: list[VerifiedWebhook], results: list[int]) -> None:
+    def _log_conflicts(webhooks: Sequence[VerifiedWebhook], results: Sequence[int]) -> None:
         for webhook, result in zip(webhooks, results, strict=True):
             if result == _CONFLICT:
                 log.warning(

@@ -22,7 +22,7 @@ from relay.store.driver.client import open_redis
 from relay.store.fixed_keys import DEFAULT_PREFIX, shard_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from relay.core.sharding.placement import ShardKey
     from relay.store.driver.client import Redis
@@ -48,6 +48,16 @@ class Shards:
     def of(self, key: ShardKey) -> Redis:
         """Return the shard of the events with this key."""
         return self.all[shard_of(key, len(self.all))]
+
+
+def by_server(shards: Sequence[Redis]) -> list[dict[int, Redis]]:
+    """Return shards by their numbers, in groups that are on the same server whatever happens.
+
+    On a plain Redis that is one group. On a cluster each shard is by itself: a cluster may move it away from others at
+    any time, and one script cannot touch two slots, even of one server.
+    """
+    numbered = dict(enumerate(shards))
+    return [numbered] if not shards[0].key.is_tagged else [{number: shard} for number, shard in numbered.items()]
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from relay.process.timings import DEFAULTS
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis
 from relay.store.inbox.former_claims import FormerClaims, FormerUnavailable
 from relay.store.inbox.waiting_room import Room
+from relay.store.keys import Keyspace
 from relay.store.sharding.growth.fence import advance, prepare_fences
 from relay.store.sharding.growth.state import decide, note_growth, read_growth
 from relay.store.sharding.number import require_number_of_shards
@@ -62,12 +63,42 @@ async def test_event_is_in_the_inbox_of_its_shard_once(redis: Redis, redis_url: 
             assert await shard.zcard(shard.key.queue) == 1
 
 
-async def test_shard_that_does_not_answer_delays_no_other(redis: Redis, redis_url: str) -> None:
+async def test_shards_of_a_plain_redis_share_their_batches(redis: Redis, redis_url: str) -> None:
+    async with (
+        open_shards(redis_url, REQUEST_TIMEOUT, count=3) as shards,
+        accepting(shards.all) as acceptor,
+    ):
+        assert await acceptor.accept(webhook_in_chat("first")) is True  # its script is loaded, and the placement known
+        before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        webhooks = [of_shard(shards, shard) for shard in shards.all for _ in range(5)]
+        assert all(await asyncio.gather(*map(acceptor.accept, webhooks)))
+        assert (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] == before + 1
+
+
+async def test_damaged_shard_refuses_its_own_events_only(redis: Redis, redis_url: str) -> None:
+    async with (
+        open_shards(redis_url, REQUEST_TIMEOUT, count=3) as shards,
+        accepting(shards.all) as acceptor,
+    ):
+        damaged = shards.all[1]
+        await redis.set(damaged.key.inbox, "not ours")
+        webhooks = [of_shard(shards, shard) for shard in shards.all]
+        first, refused, last = await asyncio.gather(*map(acceptor.accept, webhooks), return_exceptions=True)
+        assert (first, last) == (True, True)
+        assert isinstance(refused, StoreUnavailable)
+        assert "WRONGTYPE relay/1:inbox is a string" in str(refused)
+        assert await redis.exists(f"{damaged.key.seen_prefix}{webhooks[1].id}") == 0
+        await redis.delete(damaged.key.inbox)
+        assert await acceptor.accept(webhooks[1]) is True
+
+
+async def test_shard_that_does_not_answer_delays_no_other_of_a_cluster(redis: Redis, redis_url: str) -> None:
     async with (
         open_redis(redis_url, REQUEST_TIMEOUT) as works,
         open_redis(f"redis://127.0.0.1:{reserve_port()}", REQUEST_TIMEOUT, "relay/1") as fails,
     ):
         works.others = (fails,)
+        works.key, fails.key = Keyspace.tagged("relay"), Keyspace.tagged("relay/1")
         async with accepting((works, fails), Room(webhooks=2).share(2), HASTY) as acceptor:
             shards = Shards((works, fails))
             refused = asyncio.create_task(acceptor.accept(of_shard(shards, fails)))
@@ -78,7 +109,7 @@ async def test_shard_that_does_not_answer_delays_no_other(redis: Redis, redis_ur
             assert not refused.done()
             with pytest.raises(StoreUnavailable):
                 await refused
-    assert await redis.xlen(redis.key.inbox) == 1
+        assert await redis.xlen(works.key.inbox) == 1
 
 
 @pytest.mark.parametrize(("parts", "share"), [(1, Room(8, 100)), (3, Room(2, 33)), (200, Room(1, 1))])
