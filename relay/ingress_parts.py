@@ -94,8 +94,8 @@ def _acceptor(
     guards = [MemoryGuard(shard, settings.relay_memory_high_water) for shard in shards[1:]]
 
     def acceptor_of(here: Mapping[int, Redis], parts: int, placed_by: int) -> Acceptor:
-        one = next(iter(here.values()))
-        return Acceptor(one, window, clock, replicas, timings, room.share(parts), placed_by, here)
+        first = next(iter(here.values()))
+        return Acceptor(first, window, clock, replicas, timings, room.share(parts), placed_by, here)
 
     watch = PlacementWatch(redis, window, clock, replicas)
     return ShardedAcceptor(shards, acceptor_of, watch, clock, guards, timings)

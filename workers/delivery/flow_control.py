@@ -42,6 +42,7 @@ class FlowControl:
         self._subscription = subscription
         self._suspensions = Suspensions(session.home)
         self._is_paused = subscription.paused
+        self._loop = asyncio.get_running_loop()  # asking for it is a system call in Python 3.11
         self._paused_as_of = -inf  # when the read of the pauses began that counts, time of the loop's clock
         self._breaker = CircuitBreaker(subscription.concurrency, session.random, None, session.breaker_limits)
         self._saving = asyncio.Lock()
@@ -187,6 +188,5 @@ class FlowControl:
             note=_REFUSAL_NOTE if is_refusal else None,
         )
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+    def _now(self) -> float:
+        return self._loop.time()

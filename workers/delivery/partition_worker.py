@@ -8,8 +8,9 @@
 Lanes are independent: a slow subscriber delays only its own deliveries.
 
 With several shards the job of one partition drains its lanes on all of them, so that flow control of a subscription
-holds as a whole (`workers.delivery.sharing`). The job may be queued on any shard; whichever is run first does the work.
-The leases on the others keep theirs queued meanwhile, and take them back at the end, before what is left is looked for.
+holds as a whole, and shards on one server share their batches (`workers.delivery.sharing`). The job may be queued on
+any shard; whichever is run first does the work. The leases on the others keep theirs queued meanwhile, and take them
+back at the end, before what is left is looked for.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from relay.store.lanes.settler import Settler
 from relay.store.lanes.suspensions import Suspensions
 from workers.delivery.lane_workers import LaneWorkers
 from workers.delivery.session import Session
+from workers.delivery.sharing.batches import shared_batches
 from workers.delivery.sharing.course import Course
 
 if TYPE_CHECKING:
@@ -90,16 +92,17 @@ class PartitionWorker:
         if not self.others:
             await self._drain_shard(Shard(self.redis, self.receivers), partition, lease, stop, course)
             return
-        others = [
-            asyncio.create_task(self._drain_other(number, other, partition, stop, course))
-            for number, other in enumerate(self.others, start=1)
-        ]
-        try:
-            await self._drain_shard(Shard(self.redis, self.receivers), partition, lease, stop, course)
-        finally:
-            course.is_over = True
-            await asyncio.wait(others, timeout=self.timings.grace)
-            await asyncio.gather(*map(end_task, others))
+        async with shared_batches((self.redis, *(other.redis for other in self.others))) as course.batches:
+            others = [
+                asyncio.create_task(self._drain_other(number, other, partition, stop, course))
+                for number, other in enumerate(self.others, start=1)
+            ]
+            try:
+                await self._drain_shard(Shard(self.redis, self.receivers), partition, lease, stop, course)
+            finally:
+                course.is_over = True
+                await asyncio.wait(others, timeout=self.timings.grace)
+                await asyncio.gather(*map(end_task, others))
 
     async def _drain_other(
         self, number: int, shard: Shard, partition: int, stop: asyncio.Event, course: Course
@@ -120,10 +123,10 @@ class PartitionWorker:
     async def _drain_shard(
         self, shard: Shard, partition: int, lease: Lease, stop: asyncio.Event, course: Course, number: int = 0
     ) -> None:
-        redis, wakeup = shard.redis, wakeups.deliver(shard.redis.key, partition)
+        redis, wakeup, shared = shard.redis, wakeups.deliver(shard.redis.key, partition), course.batches[number]
         async with (
-            LaneReads(redis, wakeup.job_id, lease.token) as reads,
-            Settler(redis, wakeup.job_id, lease.token) as settler,
+            LaneReads(redis, wakeup.job_id, lease.token, shared.reads) as reads,
+            Settler(redis, wakeup.job_id, lease.token, shared.settlements) as settler,
         ):
             session = Session(
                 redis,

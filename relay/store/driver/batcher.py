@@ -10,18 +10,20 @@ An item whose caller is in no hurry may linger: it is sent with the next that do
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from math import ceil, inf
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 _MIN_SPLIT = 16
 """Items; fewer are not split, since a round trip costs as much as some ten of them."""
 
 Item = TypeVar("Item")
+Group = TypeVar("Group")
 Result = TypeVar("Result")
 _Waiting = tuple[Item, asyncio.Future[Result], float]
 """An item, its caller's future, and the time when it was queued (seconds of the loop's clock)."""
@@ -146,3 +148,22 @@ class Batcher(Generic[Item, Result]):
                 future.cancel()
             else:
                 future.set_exception(error)
+
+
+def by_group(items: Sequence[tuple[Item, Group]]) -> dict[Group, list[Item]]:
+    """Return the items of a batch, each with its group, by group."""
+    groups: dict[Group, list[Item]] = {}
+    for item, group in items:
+        groups.setdefault(group, []).append(item)
+    return groups
+
+
+def in_order_of(
+    items: Sequence[tuple[Item, Group]], groups: Mapping[Group, Sequence[Item]], results: list[Result]
+) -> list[Result]:
+    """Return results, which are in the order of the groups, in that of the items."""
+    if len(groups) == 1:
+        return results
+    following = iter(results)
+    each = {group: iter(list(islice(following, len(members)))) for group, members in groups.items()}
+    return [next(each[group]) for _, group in items]

@@ -23,7 +23,7 @@ from relay.core.event import source_name
 from relay.process.telemetry.context import trace_id_of
 from relay.process.timings import DEFAULTS
 from relay.store import wakeups
-from relay.store.driver.batcher import Batcher
+from relay.store.driver.batcher import Batcher, by_group, in_order_of
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.ordered_connection import OrderedConnection
 from relay.store.driver.replication import NotReplicated, Replication
@@ -178,21 +178,14 @@ class Acceptor:
                 await self._connection.exchange(_PING, _read_reply)
 
     async def _send(self, items: Sequence[Item]) -> list[bool | StoreUnavailable]:
-        by_shard: dict[int, list[VerifiedWebhook]] = {}
-        if len(self._places) == 1:
-            by_shard[items[0][1]] = [webhook for webhook, _ in items]
-        else:
-            for webhook, shard in items:
-                by_shard.setdefault(shard, []).append(webhook)
-        found = await self._exchange(by_shard)
-        if len(found) == 1:
-            return found.popitem()[1]
-        each = {shard: iter(results) for shard, results in found.items()}
-        return [next(each[shard]) for _, shard in items]
+        by_shard = by_group(items)
+        replies = await self._exchange(by_shard)
+        results: list[bool | StoreUnavailable] = []
+        for webhooks, reply in zip(by_shard.values(), replies, strict=True):
+            results += self._results(webhooks, reply)
+        return in_order_of(items, by_shard, results)
 
-    async def _exchange(
-        self, by_shard: Mapping[int, Sequence[VerifiedWebhook]]
-    ) -> dict[int, list[bool | StoreUnavailable]]:
+    async def _exchange(self, by_shard: Mapping[int, Sequence[VerifiedWebhook]]) -> Sequence[list[int] | int | bytes]:
         keys: list[str] = []
         arguments: list[bytes | str | int] = [
             self._window_ms,
@@ -218,15 +211,14 @@ class Acceptor:
                 )
         try:
             async with asyncio.timeout(self._attempt):
-                replies = await _accept.in_order(self._connection, keys, arguments, self._replication)
+                replies: Sequence[list[int] | int | bytes] = await _accept.in_order(
+                    self._connection, keys, arguments, self._replication
+                )
         except _NO_ANSWER as error:
             raise _NoAnswer(f"Redis did not accept the event: {describe(error)}") from error
         except REDIS_ERRORS as error:
             raise StoreUnavailable(f"Redis did not accept the event: {describe(error)}") from error
-        return {
-            shard: self._results(webhooks, reply)
-            for (shard, webhooks), reply in zip(by_shard.items(), replies, strict=True)
-        }
+        return replies
 
     def _results(
         self, webhooks: Sequence[VerifiedWebhook], reply: list[int] | int | bytes

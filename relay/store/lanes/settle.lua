@@ -1,21 +1,22 @@
 #!lua flags=allow-oom
 -- Settles a batch of deliveries of one partition's lanes: done, filtered, retried later, or dead.
--- KEYS: lease
--- ARGV: lease token, then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if
+-- Several shards come here together if they share a server that is no cluster (`sharding.shards.by_server`).
+-- KEYS: lease per shard
+-- ARGV: per shard: lease token, number of deliveries; then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if
 --       none was made), the detail of its failure (may be empty), the limits of attempts and of details, n, n values:
 --         done      the chat that the delivery blocked, if any
 --         filtered  the same
 --         again     due (ms), the attempts so far
 --         dead      the chat that it blocks (empty if none), fields and values of the dead letter
 -- A verdict counts only for a delivery that is still pending: a worker that lost the lease, or settles a second time, changes nothing.
+-- A lease that is no string is not held.
 -- A success is always taken, since the subscriber has the event, whichever worker sent it.
 -- An attempt is stored, and marked, even if its verdict does not count: it was made, and explains a duplicate.
 -- An error concerns its own delivery: a lane whose key is of a wrong type must not stop the lanes that share the batch.
 -- Returns the number of verdicts that counted; then, for each delivery that could not be settled, its number in the
 -- batch (from 1) and the error.
 --#include types
-local holder = redis.call('GET', KEYS[1])
-local held = not holder or holder == ARGV[1]
+local held
 local counted = 0
 
 -- Increments of each lane's counters, written once per batch: that is a third of the time of a success.
@@ -234,19 +235,26 @@ local function settle(at)
     return last + 1
 end
 
-local at, number, result = 2, 0, { 0 }
+local at, shard, number, result = 1, 0, 0, { 0 }
 while at <= #ARGV do
-    number = number + 1
-    local ok, outcome = pcall(settle, at)
-    if ok then
-        at = outcome
-    else
-        if expected then
-            take_back()
+    shard = shard + 1
+    local holder = redis.pcall('GET', KEYS[shard])
+    held = not holder or holder == ARGV[at]
+    local last = number + ARGV[at + 1]
+    at = at + 2
+    while number < last do
+        number = number + 1
+        local ok, outcome = pcall(settle, at)
+        if ok then
+            at = outcome
+        else
+            if expected then
+                take_back()
+            end
+            result[#result + 1] = number
+            result[#result + 1] = type(outcome) == 'table' and outcome.err or tostring(outcome)
+            at = at + 11 + tonumber(ARGV[at + 10])
         end
-        result[#result + 1] = number
-        result[#result + 1] = type(outcome) == 'table' and outcome.err or tostring(outcome)
-        at = at + 11 + tonumber(ARGV[at + 10])
     end
 end
 for lane, of_lane in pairs(counts) do

@@ -1,4 +1,4 @@
-"""Settling: the verdicts on deliveries, written in batches over all lanes of a partition.
+"""Settling: the verdicts on deliveries, written in batches over all lanes of a partition, also of several shards.
 
 A script per batch settles each delivery, counts it and stores its attempt in the same step. While Redis is unavailable,
 verdicts are kept and retried: the POST has been made, and without its verdict it would be sent again.
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
 from relay.core.config.relay_toml import AttemptBounds
 from relay.core.delivery.outcome import DeadLettered, Delivered, Filtered, Outcome, RetryAt
-from relay.store.driver.batcher import Batcher
+from relay.store.driver.batcher import Batcher, by_group, in_order_of
 from relay.store.driver.client import retry_until_redis_answers
+from relay.store.driver.fenced_reads import Claim
 from relay.store.driver.scripts import Script
 from relay.store.isolation import error_of
 from relay.store.lanes.attempts.record import AttemptLimits, AttemptRecord, encode_detail, shape_word
@@ -58,16 +59,15 @@ class Settlement(NamedTuple):
     """The chat to block if the delivery is dead-lettered; empty for none."""
 
 
-class Settler:
-    """A writer of settlements, fenced by the lease of `token`. Enter it as a context."""
+class SettlementBatches:
+    """The writes of settlements to one server, each with the claim of its shard. Enter it as a context."""
 
-    def __init__(self, redis: Redis, job_id: str, token: str) -> None:
+    def __init__(self, redis: Redis) -> None:
+        """`redis` is the client of any shard there."""
         self._redis = redis
-        self._lease = redis.key.lease(job_id)
-        self._token = token
-        self._batcher: Batcher[Settlement, Exception | None] = Batcher(
+        self.batcher: Batcher[tuple[Settlement, Claim], Exception | None] = Batcher(
             self._send,
-            size_of=lambda settlement: len(settlement.delivery.fields.get(b"body", b"")),
+            size_of=lambda item: len(item[0].delivery.fields.get(b"body", b"")),
             max_items=_MAX_BATCH,
             max_bytes=_MAX_BATCH_BYTES,
             max_in_flight=_MAX_IN_FLIGHT,
@@ -75,11 +75,58 @@ class Settler:
         )
 
     async def __aenter__(self) -> Self:
-        await self._batcher.__aenter__()
+        await self.batcher.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._batcher.__aexit__(*error)
+        await self.batcher.__aexit__(*error)
+
+    async def _send(self, items: list[tuple[Settlement, Claim]]) -> list[Exception | None]:
+        by_claim = by_group(items)
+        arguments: list[Value] = []
+        for (_, token), settlements in by_claim.items():
+            arguments += (token, len(settlements))
+            for settlement in settlements:
+                kind, values = _verdict_arguments(settlement)
+                lane, ref = settlement.lane, settlement.delivery.ref
+                arguments += (
+                    kind,
+                    lane.key,
+                    ref.stream,
+                    lane.group,
+                    ref.entry,
+                    int(settlement.delivery.is_replay),
+                    *_attempt_arguments(settlement),
+                    len(values),
+                    *values,
+                )
+        leases = [claim.lease for claim in by_claim]
+        _, *failures = await retry_until_redis_answers(
+            "settling deliveries", lambda: _settle(self._redis, leases, arguments)
+        )
+        results: list[Exception | None] = [None] * len(items)
+        for number, text in zip(failures[::2], failures[1::2], strict=True):
+            results[number - 1] = error_of(text.decode(errors="replace"))
+        return in_order_of(items, by_claim, results) if failures else results
+
+
+class Settler:
+    """A writer of settlements, fenced by the lease of `token`. Enter it as a context."""
+
+    def __init__(self, redis: Redis, job_id: str, token: str, shared: SettlementBatches | None = None) -> None:
+        """`shared` are the batches that it shares with other shards; without them it has its own."""
+        self._claim = Claim(redis.key.lease(job_id), token)
+        self._batches = SettlementBatches(redis) if shared is None else shared
+        self._is_own = shared is None
+
+    async def __aenter__(self) -> Self:
+        if self._is_own:
+            await self._batches.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._is_own:
+            await self._batches.__aexit__(*error)
 
     async def settle(self, settlement: Settlement, *, lingers: bool = False) -> None:
         """Write the verdict; without effect if another worker has the lease, except for a success.
@@ -90,32 +137,8 @@ class Settler:
             WrongType: a key of the lane is of a wrong type; nothing was written.
             ResponseError: Redis refused this verdict, and no other of its batch.
         """
-        if error := await self._batcher.submit(settlement, lingers=lingers):
+        if error := await self._batches.batcher.submit((settlement, self._claim), lingers=lingers):
             raise error
-
-    async def _send(self, settlements: list[Settlement]) -> list[Exception | None]:
-        arguments: list[Value] = [self._token]
-        for settlement in settlements:
-            kind, values = _verdict_arguments(settlement)
-            lane, ref = settlement.lane, settlement.delivery.ref
-            arguments += (
-                kind,
-                lane.key,
-                ref.stream,
-                lane.group,
-                ref.entry,
-                int(settlement.delivery.is_replay),
-                *_attempt_arguments(settlement),
-                len(values),
-                *values,
-            )
-        _, *failures = await retry_until_redis_answers(
-            "settling deliveries", lambda: _settle(self._redis, [self._lease], arguments)
-        )
-        results: list[Exception | None] = [None] * len(settlements)
-        for number, text in zip(failures[::2], failures[1::2], strict=True):
-            results[number - 1] = error_of(text.decode(errors="replace"))
-        return results
 
 
 def _verdict_arguments(settlement: Settlement) -> tuple[str, list[Value]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from workers.delivery.sharing.batches import Batches
 from workers.delivery.sharing.flow_control import SharedFlowControl
 from workers.delivery.sharing.order_gate import OrderGate
 from workers.delivery.sharing.turns import Turns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Protocol
 
     from relay.core.config.relay_toml import Subscription
@@ -40,6 +42,8 @@ class Course:
         self.lanes: list[Lanes] = []
         """The lane workers of each shard that is drained."""
         self.is_over = False
+        self.batches: Sequence[Batches] = (Batches(),)
+        """The batches of each shard, by number."""
         self.gate = OrderGate(home)
         self._timings = timings
         self._loop = asyncio.get_running_loop()

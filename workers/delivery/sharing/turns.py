@@ -36,9 +36,11 @@ class Turns:
     """The lanes of one subscription that run."""
 
     def __init__(self) -> None:
-        self._lanes: dict[Sharing, None] = {}
+        self._lanes: dict[Sharing, Sized] = {}
+        """The lanes, with their deliveries in flight."""
         self._queue: dict[Sharing, float] = {}
         """The lanes that need capacity, the first first, and the end of their places, seconds of the loop's clock."""
+        self._loop = asyncio.get_running_loop()
 
     @property
     def are_over(self) -> bool:
@@ -48,7 +50,7 @@ class Turns:
     @property
     def in_flight(self) -> int:
         """The number of deliveries in flight, of all lanes."""
-        return sum(len(lane.in_flight) for lane in self._lanes)
+        return sum(map(len, self._lanes.values()))
 
     @property
     def have_queue(self) -> bool:
@@ -57,7 +59,7 @@ class Turns:
 
     def join(self, lane: Sharing) -> None:
         """Add a lane."""
-        self._lanes[lane] = None
+        self._lanes[lane] = lane.in_flight
 
     def part(self, lane: Sharing) -> None:
         """Remove a lane."""
@@ -66,7 +68,9 @@ class Turns:
 
     def before(self, lane: Sharing) -> int:
         """Return the number of lanes whose turn is before that of `lane`, all that queue if it does not."""
-        now, count = asyncio.get_running_loop().time(), 0
+        if not self._queue:
+            return 0
+        now, count = self._loop.time(), 0
         for other, until in self._queue.items():
             if other is lane:
                 break
@@ -80,7 +84,7 @@ class Turns:
     def begin(self, lane: Sharing) -> None:
         """Let a lane that queued keep its place while it looks."""
         if lane in self._queue:
-            self._queue[lane] = asyncio.get_running_loop().time() + LOOK_AGAIN
+            self._queue[lane] = self._loop.time() + LOOK_AGAIN
 
     def leave(self, lane: Sharing) -> None:
         """Let a lane leave the queue: it has started deliveries, or does not need capacity any more."""

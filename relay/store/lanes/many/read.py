@@ -1,8 +1,8 @@
 """Reads of new deliveries for many lanes of a partition: those of the same moment share a round trip.
 
 Where hundreds of lanes read one topic, each event wakes all of them, and a read of each by itself costs more than its
-POST. What a script reads in all is bounded, however many lanes share it; a lane whose turn did not come asks again. An
-error of one lane is its own.
+POST. So do lanes of several shards that share a server. What a script reads in all is bounded, however many lanes share
+it; a lane whose turn did not come asks again. An error of one lane is its own.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from redis.exceptions import ResponseError
 
 from relay.store import keys
-from relay.store.driver.batcher import Batcher
-from relay.store.driver.fenced_reads import LeaseLost, entries_in
+from relay.store.driver.batcher import Batcher, by_group, in_order_of
+from relay.store.driver.fenced_reads import Claim, entries_in
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import is_missing_group
 from relay.store.isolation import error_of
@@ -37,14 +37,13 @@ class _Wanted(NamedTuple):
     most_in_all: int
 
 
-class LaneReads:
-    """The reads of new deliveries of one partition, fenced by the lease of `token`. Enter it as a context."""
+class ReadBatches:
+    """The reads at one server, each with the claim of its shard. Enter it as a context."""
 
-    def __init__(self, redis: Redis, job_id: str, token: str) -> None:
+    def __init__(self, redis: Redis) -> None:
+        """`redis` is the client of any shard there."""
         self._redis = redis
-        self._lease = redis.key.lease(job_id)
-        self._token = token
-        self._batcher: Batcher[_Wanted, Any] = Batcher(
+        self.batcher: Batcher[tuple[_Wanted, Claim], Any] = Batcher(
             self._send,
             size_of=lambda _: 0,
             max_items=_MAX_LANES,
@@ -53,11 +52,40 @@ class LaneReads:
         )
 
     async def __aenter__(self) -> Self:
-        await self._batcher.__aenter__()
+        await self.batcher.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._batcher.__aexit__(*error)
+        await self.batcher.__aexit__(*error)
+
+    async def _send(self, items: list[tuple[_Wanted, Claim]]) -> list[Any]:
+        by_claim = by_group(items)
+        arguments: list[str | int] = [keys.CONSUMER, _MAX_ENTRIES]
+        for (_, token), wanted in by_claim.items():
+            arguments += (token, len(wanted))
+            for lane, most, most_in_all in wanted:
+                arguments += (lane.group, lane.topic_stream, lane.replay_stream, most, most_in_all)
+        replies: list[Any] = await _read(self._redis, [claim.lease for claim in by_claim], arguments)
+        return in_order_of(items, by_claim, replies)
+
+
+class LaneReads:
+    """The reads of new deliveries of one partition, fenced by the lease of `token`. Enter it as a context."""
+
+    def __init__(self, redis: Redis, job_id: str, token: str, shared: ReadBatches | None = None) -> None:
+        """`shared` are the batches that it shares with other shards; without them it has its own."""
+        self._claim = Claim(redis.key.lease(job_id), token)
+        self._batches = ReadBatches(redis) if shared is None else shared
+        self._is_own = shared is None
+
+    async def __aenter__(self) -> Self:
+        if self._is_own:
+            await self._batches.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._is_own:
+            await self._batches.__aexit__(*error)
 
     async def read_new(self, lane: Lane, count: int, max_total: int) -> list[Delivery]:
         """Read new deliveries of a lane, as `Lane.read_new` does.
@@ -67,22 +95,14 @@ class LaneReads:
             WrongType: a key of the lane is of a wrong type.
         """
         if lane.owes_other_topics:
-            return await lane.read_new(count, self._token, max_total)
-        while (reply := await self._batcher.submit(_Wanted(lane, count, max_total))) == 0:
+            return await lane.read_new(count, self._claim.token, max_total)
+        wanted = _Wanted(lane, count, max_total), self._claim
+        while (reply := await self._batches.batcher.submit(wanted)) == 0:
             pass
         if isinstance(reply, bytes):
             error = error_of(reply.decode(errors="replace"))
             if not (isinstance(error, ResponseError) and is_missing_group(error)):
                 raise error
             await lane.ensure()
-            return await lane.read_new(count, self._token, max_total)
+            return await lane.read_new(count, self._claim.token, max_total)
         return [Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, entry, fields in entries_in(reply)]
-
-    async def _send(self, wanted: list[_Wanted]) -> list[Any]:
-        arguments: list[str | int] = [self._token, keys.CONSUMER, _MAX_ENTRIES]
-        for lane, most, most_in_all in wanted:
-            arguments += (lane.group, lane.topic_stream, lane.replay_stream, most, most_in_all)
-        replies: Any = await _read(self._redis, [self._lease], arguments)
-        if replies == -1:
-            raise LeaseLost
-        return list(replies)
