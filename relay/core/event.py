@@ -8,7 +8,10 @@ known.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Freshness(StrEnum):
@@ -74,6 +77,8 @@ class VerifiedWebhook(NamedTuple):
     """IP address from which it came: of Linq, or of the load balancer in front."""
     account: str | None = None
     """The account of `[[linq.accounts]]` whose secret verified it."""
+    keyed: Mapping[str, object] | None = None
+    """The fields of the payload that name its shard (`linq.payloads.shard_key`); None if they were not read."""
 
 
 class PayloadFields(NamedTuple):

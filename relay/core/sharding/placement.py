@@ -30,6 +30,7 @@ when an event comes again after an upgrade, both must agree. A change of either 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -53,9 +54,12 @@ class ShardKey(NamedTuple):
 
 def shard_of(key: ShardKey, shards: int) -> int:
     """Return the number, from 0, of the shard that has the events with this key, of so many shards."""
-    if shards == 1:
-        return 0
-    digest = sha256(str(key).encode(errors="surrogatepass")).digest()
+    return 0 if shards == 1 else _shard_of(key.chat or key.number or key.event_id, shards)
+
+
+@lru_cache(maxsize=4096)  # what happens in a chat comes close together
+def _shard_of(key: str, shards: int) -> int:
+    digest = sha256(key.encode(errors="surrogatepass")).digest()
     return jump_hash(int.from_bytes(digest[:8], "big"), shards)
 
 

@@ -19,7 +19,9 @@ OLDEST_V3 = "2025-01-01"
 """Version of a v3 envelope without `webhook_version`: senders before 2026-02-03 did not write the field."""
 
 Model = TypeVar("Model", bound="Head")
-Token = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
+SAFE = r"^[\x21-\x7e]{1,256}$"
+"""The pattern of an event's id and type: they are allowed in a header."""
+Token = Annotated[str, Field(pattern=SAFE)]
 # Nearly as `Text`, without a call of Python, since the ingress reads it for each webhook: lone surrogates are left in.
 QuickText = Annotated[
     str | None,
@@ -44,7 +46,7 @@ Object = Annotated[
 
 
 class Head(BaseModel):
-    """Fields of an envelope that the ingress needs."""
+    """Fields of an envelope that every event has (`shard_key.read_head`)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -67,20 +69,11 @@ class Envelope(Head):
         return "v2" if dialect is Dialect.V2 else self.webhook_version or OLDEST_V3
 
 
-def read_head(body: bytes) -> Head:
-    """Parse the event id and type in `body`.
-
-    Raises:
-        Unparsable: `body` is not a JSON object with both.
-    """
-    return read(Head, body)
-
-
 def read_envelope(body: bytes) -> Envelope:
     """Parse the whole envelope in `body`.
 
     Raises:
-        Unparsable: as for `read_head`.
+        Unparsable: as for `read`.
     """
     return read(Envelope, body)
 
@@ -89,7 +82,7 @@ def read(model: type[Model], body: bytes) -> Model:
     """Parse the fields of `model` in `body`.
 
     Raises:
-        Unparsable: as for `read_head`.
+        Unparsable: `body` is not a JSON object with an event id and type.
     """
     try:
         return model.model_validate_json(body)

@@ -2,7 +2,7 @@
 
     check    the headers alone, in the same order, before a long body has arrived
     verify   Standard Webhooks headers if present, else the older headers (v3); `sha256=` (v2)
-    read     the event's id and type
+    read     the event's id and type, and what names its shard
 
 The line comes from the secret that verified, not from the payload. A body that Linq signed but that is not an envelope
 raises `Unparsable` only after its signature was verified, so that the caller can quarantine it and respond with 200.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.event import Dialect, VerifiedWebhook
-from relay.linq.payloads.envelope import read_head
+from relay.linq.payloads.shard_key import read_head
 from relay.linq.signatures import standard, v2, v3_legacy
 
 if TYPE_CHECKING:
@@ -84,4 +84,5 @@ def _verified(
         trace=head.trace_id,
         remote=remote,
         account=known.account,
+        keyed=head.data,
     )

@@ -20,7 +20,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from relay.core.errors import StoreUnavailable
-from relay.linq.payloads.shard_key import shard_key_in
+from relay.linq.payloads.shard_key import shard_key_of
 from relay.process.timings import DEFAULTS
 from relay.store.inbox.former_claims import FormerClaims, FormerUnavailable
 from relay.store.inbox.waiting_room import Room, WaitingRoom
@@ -96,7 +96,7 @@ class ShardedAcceptor:
             StoreUnavailable: as for `Acceptor.accept`, or the shard is nearly full.
         """
         deadline = self._loop.time() + self._wait
-        key = shard_key_in(webhook.dialect, webhook.body)  # its head was read when it was verified: it is an envelope
+        key = shard_key_of(webhook)
         placement, seen = self._watch.placement, 0
         if placement is not None:
             try:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from relay.core.errors import Unparsable
 from relay.core.event import Dialect
-from relay.linq.payloads.envelope import Envelope, read_envelope, read_head
+from relay.linq.payloads.envelope import Envelope, read_envelope
+from relay.linq.payloads.shard_key import read_head
 from tests.linq.building import BODY, EVENT_ID, V2_BODY
 from tests.properties import json_values, quick, visible_ascii
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.errors import Unparsable
-from relay.core.event import Dialect
+from relay.core.event import Dialect, VerifiedWebhook
 from relay.core.sharding.placement import ShardKey
 from relay.linq.payloads.fields import payload_fields
-from relay.linq.payloads.shard_key import shard_key_in
+from relay.linq.payloads.shard_key import read_head, shard_key_in, shard_key_of
 from tests.building import LINE
 from tests.linq.payloads.test_fields_of_samples import EXPECTED_FIELDS, SAMPLES
 from tests.linq.sdk_payloads import EVENT_TYPES
@@ -100,6 +100,16 @@ def test_event_without_either_has_its_id(data: Any) -> None:
         body = json.dumps({"event_id": "e1", "event_type": "x", "data": data}).encode()
         assert str(shard_key_in(dialect, body)) == "e1"
     assert str(shard_key_in(Dialect.V3, b'{"event_id": "e1", "event_type": "x"}')) == "e1"
+
+
+@pytest.mark.parametrize("name", EXPECTED_FIELDS)
+def test_key_of_a_webhook_is_that_of_its_body_whether_or_not_it_was_read_with_the_head(name: str) -> None:
+    body = (SAMPLES / f"{name}.json").read_bytes()
+    dialect = Dialect(json.loads(body)["api_version"])
+    head = read_head(body)
+    webhook = VerifiedWebhook(head.event_id, head.event_type, dialect, head.event_id, LINE, body)
+    keys = {shard_key_of(webhook), shard_key_of(webhook._replace(keyed=head.data)), shard_key_in(dialect, body)}
+    assert len(keys) == 1
 
 
 def test_number_comes_before_the_id() -> None:

@@ -12,8 +12,7 @@ from redis.crc import key_slot
 
 from relay.config.variable_forms import key_prefix
 from relay.core.event import Dialect, VerifiedWebhook
-from relay.linq.payloads.envelope import read_head
-from relay.linq.payloads.shard_key import shard_key_in
+from relay.linq.payloads.shard_key import read_head, shard_key_in
 from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.fixed_keys import shard_prefix
 from relay.store.inbox.acceptor import Acceptor
