@@ -40,13 +40,18 @@ class StillSuspended(StoreError):
 class LaneAccess:
     """The operations of one lane's worker."""
 
-    def __init__(self, session: Session, lane: Lane, is_over: Callable[[], bool]) -> None:
-        """`is_over` gives True once the worker must end."""
+    def __init__(self, session: Session, lane: Lane) -> None:
+        self.is_ending = False
+        """True once the worker was told to end."""
         self._session = session
         self._lane = lane
-        self._is_over = is_over
         self._suspended = 0  # operations that wait for the repair
         self._looking = asyncio.Lock()
+
+    @property
+    def is_over(self) -> bool:
+        """True once the worker must end."""
+        return self.is_ending or self._session.is_over
 
     @property
     def is_suspended(self) -> bool:
@@ -90,7 +95,7 @@ class LaneAccess:
         loop, logged_at = asyncio.get_running_loop(), 0.0
         logged: list[WrongKey] = []
         while True:
-            if self._is_over():
+            if self.is_over:
                 raise StillSuspended
             wrong = await retry_until_redis_answers("checking the keys of a lane", self._lane.wrong_keys)
             if wrong and (wrong != logged or loop.time() - logged_at > _LOG_INTERVAL):

@@ -61,13 +61,12 @@ class LaneWorker:
         self._sender = session.sender.sender_for(subscription, endpoint)
         self._lane = Lane(session.redis, subscription.name, subscription.topic)
         self._metrics = session.metrics.lane(subscription.name)
-        self._access = LaneAccess(session, self._lane, lambda: self._is_over)
+        self._access = LaneAccess(session, self._lane)
         self.settling = LaneSettling(
             session, self._lane, self._access, subscription, keeps_answers=endpoint.keeps_answers
         )
         self.source = source_for(session, self._lane, self._access, subscription)
         self._flow_control = self._limits()
-        self.is_ending = False  # True once `end` was called
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()  # not started yet
         self._put_back: set[Ref] = set()  # in `_read` again, while the task that started them ends
@@ -130,17 +129,18 @@ class LaneWorker:
 
     def end(self) -> None:
         """Start no further deliveries, and end when those in flight have ended."""
-        self.is_ending = True
+        self._access.is_ending = True
         self._changed.set()
 
     @property
-    def _is_over(self) -> bool:
-        return self.is_ending or self._session.is_over
+    def is_ending(self) -> bool:
+        """True once `end` was called."""
+        return self._access.is_ending
 
     @property
     def _capacity(self) -> int:
         """The number of deliveries that may be started now."""
-        return 0 if self._is_over or self._access.is_suspended else self._flow_control.capacity(*self._load)
+        return 0 if self._access.is_over or self._access.is_suspended else self._flow_control.capacity(*self._load)
 
     @property
     def _load(self) -> tuple[int, int]:  # deliveries in flight, and reserved ones
@@ -170,7 +170,7 @@ class LaneWorker:
 
     async def _run(self) -> None:
         await self._begin()
-        while not self._is_over:
+        while not self._access.is_over:
             self._changed.clear()
             await self.source.check()
             await self._flow_control.tick()
@@ -270,7 +270,7 @@ class LaneWorker:
         is_probe: bool = False,
     ) -> None:
         load = self._load  # awaited: by another event of its chat, the end of the worker, or for capacity
-        is_awaited = self._subscription.ordered or self._is_over or self._flow_control.capacity(*load) < load[0]
+        is_awaited = self._subscription.ordered or self._access.is_over or self._flow_control.capacity(*load) < load[0]
         lingers = isinstance(verdict, Delivered) and not is_awaited
         if await self.settling.settle(delivery, tries, verdict, attempt, is_probe=is_probe, lingers=lingers):
             self.source.settled(delivery, verdict)  # else it stays pending for the next worker

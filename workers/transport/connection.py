@@ -102,10 +102,8 @@ class Connection(asyncio.Protocol):
         self._give_back = give_back
         self._transport: asyncio.Transport
         self._poll = select.poll()
-        self._parser = HttpResponseParser(self)
-        self._parser.set_dangerous_leniencies(  # tolerated by aiohttp, curl and browsers too
-            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
-        )
+        self._parser: HttpResponseParser
+        """Set while the connection is open only: it has methods of the connection, and would keep it in a cycle."""
         self._result: asyncio.Future[Response] | None = None
         self._on_end: Callable[[Connection], None]
         self._response: Response | None = None
@@ -186,6 +184,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Handle asyncio's event: the connection is open."""
         self._transport = cast("asyncio.Transport", transport)
+        self._parser = HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(  # tolerated by aiohttp, curl and browsers too
+            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN | _PEER_CLOSED)
         self._open_connections.add(self)
 
@@ -203,6 +205,7 @@ class Connection(asyncio.Protocol):
             self._finish(None if is_complete else kind(str(error or _CLOSED)))
         self.is_free = False
         self.end()
+        del self._parser
         self._open_connections.discard(self)
         self._give_back()
         if not self.ended.done():  # cancelled with all that waited for it

@@ -173,6 +173,7 @@ class ConnectionPool:
             return await result
         finally:
             connection.end()
+            del result  # an error that it has would be in a cycle with this frame
 
     def _ended(self, connection: Connection) -> None:
         """Keep a connection whose exchange is over, if another request can be sent on it."""

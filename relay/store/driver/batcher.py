@@ -71,8 +71,8 @@ class Batcher(Generic[Item, Result]):
     async def __aexit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._tasks:
-            await end_task(task)
+        while self._tasks:  # none is kept: a task that was cancelled has the error, whose frame has this object
+            await end_task(self._tasks.pop())
         self._fail(self._waiting, asyncio.CancelledError())
 
     def submit(self, item: Item, *, lingers: bool = False) -> asyncio.Future[Result]:

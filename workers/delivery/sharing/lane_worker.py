@@ -53,7 +53,7 @@ class SharingLaneWorker(LaneWorker):
 
     @property
     def _needs_capacity(self) -> bool:
-        if self._is_over or self._access.is_suspended or self._flow_control.is_paused:
+        if self._access.is_over or self._access.is_suspended or self._flow_control.is_paused:
             return False
         if self._loop.time() < self._starts_at:
             return False
