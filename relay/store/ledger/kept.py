@@ -96,6 +96,11 @@ class KeptStates:
             self._kept |= {state.ledger.subscription: _kept(state, routed) for state in states if _is_at_rest(state)}
             return Reading(states, at_rest)
 
+    def stream_of(self, name: str) -> str:
+        """Return the stream of the topic that a lane at rest reads; empty if it is not at rest, or reads none."""
+        kept = self._kept.get(name)
+        return kept.streams[-1] if kept is not None and kept.streams else ""
+
     def _may_have_changed(self, name: str, routed: Mapping[bytes, bytes]) -> bool:
         kept = self._kept.get(name)
         return kept is None or kept.routed != _counts_of(kept.streams, routed)

@@ -1,8 +1,8 @@
 """The state in Redis as metrics: read when a process is scraped, in bounded time, and kept for a few seconds.
 
 Redis itself has one second to answer; else it is down. The state has five more; what was read by then is shown, and
-`relay_redis_read_complete` is 0. Nothing is kept from one reading to the next, so that the series of a subscription or
-topic that was dropped are gone.
+`relay_redis_read_complete` is 0. Only lanes at rest are kept from one reading to the next, which costs what the active
+ones cost (`relay.store.ledger.kept`): the series of a subscription or topic that was dropped are gone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from relay.metrics import declared
 from relay.metrics.metric import Kind
 from relay.store.driver.client import REDIS_ERRORS, describe
+from relay.store.ledger.kept import KeptStates
 from relay.store.state.reading import read_state
 from relay.store.state.sample import Sample
 from relay.store.state.server import whole_server_samples
@@ -52,6 +53,7 @@ class RedisReader:
     ) -> None:
         """`rules` returns those in force; a reading is kept for `max_age` seconds, and may take `deadline` seconds."""
         self._redis = redis
+        self._lanes = KeptStates(redis)
         self._rules = rules
         self._max_age = max_age
         self._deadline = deadline
@@ -83,7 +85,7 @@ class RedisReader:
         try:
             async with asyncio.timeout(self._deadline):
                 rules = await self._rules()
-                async with aclosing(read_state(self._redis, rules)) as parts:
+                async with aclosing(read_state(self._redis, rules, lanes=self._lanes)) as parts:
                     async for part in parts:
                         samples += part
         except TimeoutError:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
+    from relay.store.ledger.kept import KeptStates
     from relay.store.state.kept import KeptState
 
 _COUNT_TIMEOUT = 1.0  # seconds for counting events one by one, where Redis does not know their number
@@ -32,11 +33,13 @@ async def read_state(
     config: RelayConfig | None,
     count_timeout: float = _COUNT_TIMEOUT,
     kept: KeptState | None = None,
+    lanes: KeptStates | None = None,
 ) -> AsyncGenerator[list[Sample]]:
     """Yield the samples of the inbox, of lines, of topics with their pull groups, and of subscriptions: a list of each.
 
     `config` is relay.toml; without it, limits are the default ones and removed topics look like the others. With
     `kept`, which is of the same Redis, what no alert can be about may be left out, and lines be those of minutes ago.
+    With `lanes`, all subscriptions are there, and those at rest may be as they were read before.
     """
     seconds, microseconds = await ask(redis.time())
     now_ms = int(seconds) * 1000 + int(microseconds) // 1000
@@ -45,13 +48,14 @@ async def read_state(
     yield [sample async for sample in gap_samples(redis, config, now_ms)]
     yield [Sample(declared.CONTRACT_CHANGED, 1, (*pair, what)) for pair, what, _ in await Contracts(redis).changes()]
     is_brief, parts = kept is not None, len(redis.shards)
+    known = lanes if kept is None else kept.lanes
 
     def of_topics(shard: Redis) -> AsyncIterator[Sample]:
         return topic_samples(shard, config, now_ms, count_timeout, is_brief=is_brief, parts=parts)
 
     def of_subscriptions(shard: Redis) -> AsyncIterator[Sample]:
-        lanes = None if kept is None else kept.lanes.on(shard)
-        return subscription_samples(shard, config, now_ms, count_timeout, lanes, home=redis)
+        states = None if known is None else known.on(shard)
+        return subscription_samples(shard, config, now_ms, count_timeout, states, home=redis, is_brief=is_brief)
 
     yield await _of_shards(redis, of_topics)
     yield await _of_shards(redis, of_subscriptions)

@@ -22,7 +22,7 @@ from relay.store.state.sample import Sample
 from relay.store.state.unread import Place, first_after, known_first_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from relay.core.config.relay_toml import RelayConfig, Subscription
     from relay.store.driver.client import Redis
@@ -34,8 +34,15 @@ _EXAMINED = 32
 
 _PAGE = 100  # lanes
 
+_NOTHING = (
+    *(declared.SUBSCRIPTION_CIRCUIT_BREAKER_OPEN, declared.SUBSCRIPTION_SUSPENDED),
+    *(declared.SUBSCRIPTION_WAITING, declared.SUBSCRIPTION_RETRYING, declared.SUBSCRIPTION_DEAD_LETTERS),
+    declared.SUBSCRIPTION_OLDEST_WAITING_AGE,
+)
+"""The metrics that are 0 for a lane at rest, unless it is paused."""
 
-async def subscription_samples(
+
+async def subscription_samples(  # noqa: PLR0913  of what, and how much of it
     redis: Redis,
     config: RelayConfig | None,
     now_ms: int,
@@ -43,13 +50,15 @@ async def subscription_samples(
     kept: KeptStates | None = None,
     *,
     home: Redis | None = None,
+    is_brief: bool = False,
 ) -> AsyncIterator[Sample]:
     """Yield the samples of every subscription that ever had a lane on this shard.
 
     `count_timeout` is seconds for counting events. `home` is the first shard, if this is another one: it has the pauses
     and breakers.
 
-    With `kept`, lanes at rest may be left out, but not those with a breaker that is open, and no shadow.
+    With `kept`, lanes at rest may be as they were read before, and with `is_brief` be left out; but not those with a
+    breaker that is open, and no shadow.
     """
     suspensions = Suspensions(home or redis)
     paused = set(await suspensions.pauses())
@@ -57,14 +66,18 @@ async def subscription_samples(
     paused |= {name for name, subscription in known.items() if subscription.paused}
     breakers = await suspensions.open_breakers()
     shadows = await shadows_of(redis, config, is_part=True)
+    at_rest: Iterable[str] = ()
     if kept is None:
         states: Sequence[LaneState] = await Ledger(redis, is_part=True).states(count_timeout)
     else:
-        states = (await kept.read(count_timeout, also={*breakers, *shadows})).states
+        states, at_rest = await kept.read(count_timeout, also={*breakers, *shadows})
+        for name in () if is_brief else at_rest:
+            for sample in _at_rest(name, _topic_of(known.get(name), kept.stream_of(name)), is_paused=name in paused):
+                yield sample
     oldest = await _oldest_waiting(redis, states)
     for state in states:
         name = state.ledger.subscription
-        labels = (name, _topic_of(known.get(name), state))
+        labels = (name, _topic_of(known.get(name), state.owed[-1].stream if len(state.owed) > 1 else ""))
         if name in shadows:
             yield Sample(declared.SUBSCRIPTION_SHADOW, 1, labels)
         yield Sample(declared.SUBSCRIPTION_PAUSED, name in paused, labels)
@@ -77,6 +90,15 @@ async def subscription_samples(
             yield Sample(declared.SUBSCRIPTION_OLDEST_WAITING_AGE, age, labels)
 
 
+def _at_rest(name: str, topic: str, *, is_paused: bool) -> Iterator[Sample]:
+    """Yield the samples of a lane that owes nothing, and whose breaker is closed."""
+    labels = name, topic
+    yield Sample(declared.SUBSCRIPTION_PAUSED, is_paused, labels)
+    for metric in _NOTHING:
+        yield Sample(metric, 0, labels)
+    yield Sample(declared.LEDGER_IMBALANCE, 0, (name,))
+
+
 def _of_ledger(state: LaneState, labels: tuple[str, str]) -> Iterator[Sample]:
     ledger = state.ledger
     yield Sample(declared.SUBSCRIPTION_WAITING, ledger.waiting, labels)
@@ -86,12 +108,11 @@ def _of_ledger(state: LaneState, labels: tuple[str, str]) -> Iterator[Sample]:
         yield Sample(declared.LEDGER_IMBALANCE, ledger.imbalance, (ledger.subscription,))
 
 
-def _topic_of(subscription: Subscription | None, state: LaneState) -> str:
-    """Return the topic of a subscription; of one that is not in relay.toml any more, the last that it read."""
+def _topic_of(subscription: Subscription | None, stream: str) -> str:
+    """Return the topic of a subscription; of one that is not in relay.toml any more, that of the last `stream`."""
     if subscription is not None:
         return subscription.topic
-    topics = [keys.topic_of(part.stream) for part in state.owed[1:]]
-    return topics[-1] if topics else ""
+    return keys.topic_of(stream) if stream else ""
 
 
 async def _oldest_waiting(redis: Redis, states: Sequence[LaneState]) -> dict[str, int]:

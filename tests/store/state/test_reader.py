@@ -23,6 +23,7 @@ from relay.store.lanes.lane import Lane
 from relay.store.lanes.position import drop_lane
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.lanes.suspensions import Suspensions
+from relay.store.ledger import kept
 from relay.store.lines.linq_facts import record_list
 from relay.store.state import reader as module
 from relay.store.state.reader import RedisReader
@@ -204,6 +205,40 @@ async def test_thousand_subscriptions_are_read_in_few_round_trips(redis: Redis) 
     await drop_lane(redis, "s7")
     assert 's7"' in text
     assert b's7"' not in await metrics.exposition()
+
+
+async def test_lanes_at_rest_are_shown_and_not_read_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "_IN_TURN", 0)
+    for name, topic in (("bot", "messages"), ("crm", "messages"), ("gone", "others")):
+        await Lane(redis, name, topic).ensure()
+    metrics = ProcessMetrics("admin")
+
+    async def rules() -> RelayConfig:
+        return config_of(RULES)
+
+    metrics.add_reader(RedisReader(redis, rules, max_age=0))
+
+    async def of_lanes() -> Series:
+        found = await scraped(metrics)
+        return {
+            name: value for name, value in found.items() if name.startswith(("relay_subscription", "relay_ledger_imb"))
+        }
+
+    first = await of_lanes()
+    await ask(redis.hincrby(redis.key.lane("gone"), "delivered", 3))  # which a reading of it would notice
+    assert await of_lanes() == first
+    await Suspensions(redis).pause("gone", "by an operator", 1)
+    await Suspensions(redis).save_open_breaker("bot", OpenBreaker(1, 2, 3, "down"))
+    series = await of_lanes()
+    assert series['relay_subscription_paused{subscription="gone",topic="others"}'] == 1
+    assert series['relay_subscription_circuit_breaker_open{subscription="bot",topic="messages"}'] == 1
+
+    await add(redis, redis.key.topic("messages"), 7200)
+    await ask(redis.hincrby(redis.key.counts, f"routed:{redis.key.topic('messages')}", 1))
+    series = await of_lanes()
+    assert series['relay_subscription_waiting{subscription="crm",topic="messages"}'] == 1
+    assert series['relay_subscription_oldest_waiting_age_seconds{subscription="crm",topic="messages"}'] == near(7200)
+    assert series['relay_subscription_waiting{subscription="gone",topic="others"}'] == 0
 
 
 async def test_slow_redis_does_not_delay_a_scrape(monkeypatch: pytest.MonkeyPatch, redis: Redis) -> None:
