@@ -30,7 +30,7 @@ from tests.building import LINE, SECRET, body_of
 from tests.docs.pages import DOCS, PAGES, README, ROOT, ROOT_COMMAND, Page, page
 from tests.workers.transport.test_sender import delivery, subscription
 from workers.runtime import queues
-from workers.transport.request_template import RequestTemplate
+from workers.transport.request_template import KindLines, RequestTemplate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,7 @@ def test_options_that_stand_alone_exist() -> None:
 def test_push_headers_are_those_that_are_sent() -> None:
     url = "http://example.com/x"
     shadow = subscription(url).model_copy(update={"shadow_of": "bot"})
-    template = RequestTemplate(shadow, Endpoint((SECRET,)))
+    template = RequestTemplate(shadow, Endpoint((SECRET,)), KindLines())
     replay = Ref("relay:lane:bot:replay", "5-0")
     replayed = Delivery(replay, delivery(b"{}", freshness="history", account="sales", source="backfill").fields)
     tested = Delivery(replay, delivery(b"{}", dead_test="1").fields)

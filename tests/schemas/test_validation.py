@@ -26,7 +26,7 @@ from tests.schemas.samples import Sample, samples
 from tests.schemas.tools import SCHEMAS
 from tests.support import KEYS
 from tests.workers.transport.test_sender import subscription
-from workers.transport.request_template import RequestTemplate
+from workers.transport.request_template import KindLines, RequestTemplate
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
@@ -131,7 +131,7 @@ def test_headers_of_a_push_are_valid_and_described() -> None:
     described = set(validator("push-headers.json").schema["properties"])  # type: ignore[index]
     seen: set[str] = set()
     shadow = subscription("http://x/").model_copy(update={"shadow_of": "bot"})
-    template = RequestTemplate(shadow, Endpoint((SECRET,)))
+    template = RequestTemplate(shadow, Endpoint((SECRET,)), KindLines())
     ways: list[dict[bytes, bytes]] = [{}, {b"dead_topic": b"support"}, {b"dead_topic": b"support", b"dead_test": b"1"}]
     for sample in ALL:
         fields = entry_of(sample) | {b"freshness": b"history", b"account": b"sales", b"source": b"backfill"}

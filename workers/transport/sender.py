@@ -16,7 +16,7 @@ from relay.store.topics.push_headers import in_shape
 from workers.transport.attempt_spans import AttemptSpans
 from workers.transport.connection import DeadlineExceeded, NoResponse
 from workers.transport.pool import Timeouts
-from workers.transport.request_template import RequestTemplate
+from workers.transport.request_template import KindLines, RequestTemplate
 from workers.transport.shortage import OurShortage
 
 if TYPE_CHECKING:
@@ -34,13 +34,14 @@ _RETRY_AFTER = b"retry-after"
 
 
 class Sender:
-    """Connections, clock and tracer that the POSTs of a process share."""
+    """Connections, clock, tracer and lines of requests that the POSTs of a process share."""
 
     def __init__(self, connections: ConnectionPools, clock: Callable[[], float], tracer: Tracer | None = None) -> None:
         """`clock` gives Unix seconds; without `tracer` traces are off."""
         self.connections = connections
         self.clock = clock
         self.tracer = tracer
+        self.kinds = KindLines()
 
     def sender_for(self, subscription: Subscription, endpoint: Endpoint) -> LaneSender:
         """Return the sender of `subscription`'s lane."""
@@ -55,6 +56,7 @@ class LaneSender:
     def __init__(self, sender: Sender, subscription: Subscription, endpoint: Endpoint) -> None:
         self._connections = sender.connections
         self._clock = sender.clock
+        self._kinds = sender.kinds
         self._subscription = subscription
         self._endpoint = endpoint
         self._shape = subscription.shape
@@ -62,7 +64,7 @@ class LaneSender:
 
     @cached_property
     def _template(self) -> RequestTemplate:
-        return RequestTemplate(self._subscription, self._endpoint)
+        return RequestTemplate(self._subscription, self._endpoint, self._kinds)
 
     @cached_property
     def _pool(self) -> ConnectionPool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from typing import Any
 
@@ -12,14 +13,15 @@ from relay.core.config.endpoint import Endpoint
 from relay.core.secret import SigningSecret
 from tests.building import SECRET
 from tests.workers.transport.test_sender import delivery, subscription
-from workers.transport.request_template import RequestTemplate
+from workers.transport import request_template as module
+from workers.transport.request_template import KindLines, RequestTemplate
 
 EVENT_ID = "event_id"
 LATIN = "zo\u00eb:p\u00e4ss".encode("latin-1")
 
 
 def template(url: str, **more: Any) -> RequestTemplate:
-    return RequestTemplate(subscription(url), Endpoint((SECRET,), **more))
+    return RequestTemplate(subscription(url), Endpoint((SECRET,), **more), KindLines())
 
 
 def head_of(url: str, **more: Any) -> list[str]:
@@ -123,5 +125,30 @@ def test_configured_headers_are_sent_unchanged() -> None:
 
 def test_request_does_not_contain_the_secret() -> None:
     secret = SigningSecret("whsec_" + "YWJj" * 11)
-    written = RequestTemplate(subscription("http://x/"), Endpoint((secret,))).request(delivery(b"{}"), 1, 5)
+    written = RequestTemplate(subscription("http://x/"), Endpoint((secret,)), KindLines()).request(
+        delivery(b"{}"), 1, 5
+    )
     assert secret.text.encode() not in written
+
+
+def test_lanes_share_the_lines_of_a_kind_and_nothing_else() -> None:
+    kinds = KindLines()
+    heads = []
+    for name in ("bot", "crm"):
+        endpoint = Endpoint((SECRET,), headers={"X-Team": name})
+        of_lane = RequestTemplate(subscription("http://x/", name=name), endpoint, kinds)
+        heads += [of_lane.request(delivery(b"{}", line=line), 1, 5).decode() for line in ("+1", "+2", "+1")]
+    assert [head.count(f"X-Team: {name}") for head, name in zip(heads, ["bot"] * 3 + ["crm"] * 3, strict=True)] == [
+        1
+    ] * 6
+    assert [re.findall(r"Relay-Line: (\S+)", head) for head in heads] == [["+1"], ["+2"], ["+1"]] * 2
+    assert len(kinds) == 2
+
+
+def test_kinds_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_KINDS", 3)
+    kinds = KindLines()
+    of_lane = RequestTemplate(subscription("http://x/"), Endpoint((SECRET,)), kinds)
+    for number in range(8):
+        assert f"Relay-Line: +{number}" in of_lane.request(delivery(b"{}", line=f"+{number}"), 1, 5).decode()
+        assert len(kinds) <= 3
