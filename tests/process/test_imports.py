@@ -28,6 +28,7 @@ _NEVER = {  # what a role does without
     "worker": (
         *("aiohttp", "cryptography.fernet", "phonenumbers", "relay.alerts.post", "relay.bootstrap.factory"),
         *("relay.consumer.consumer", "relay.ingress_parts", "aiodns", "pycares", "workers.maintenance.retention"),
+        "relay.store.sharding.growth.completion",
     ),
 }
 _NONE = (  # what none needs: SDKs, schemas, documents, pages, command lines, metadata of distributions

@@ -1,7 +1,7 @@
 """The end of a growth to more shards: workers do what follows its decision, whatever became of `relay shards apply`.
 
 The sweep of the first shard wakes the job while a growth is decided and not done; one worker of all takes a step
-(`relay.store.sharding.growth.completion`), and the next sweep wakes it again.
+(`relay.store.sharding.growth.completion`), and the next sweep wakes it again. What takes it is imported then.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.errors import StoreUnavailable
+from relay.process.imports import import_later
 from relay.store.driver.replication import Replication
-from relay.store.sharding.growth.completion import Completion
 from relay.store.sharding.growth.order_gate import ordered_lanes
 from relay.store.sharding.growth.state import is_unfinished
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from relay.config.file import RulesInForce
     from relay.config.settings import Settings
     from relay.store.driver.client import Redis
+    from relay.store.sharding.growth.completion import Completion
 
 log = structlog.get_logger()
 
@@ -34,9 +35,9 @@ class Growing:
         self._redis = redis
         self._rules = rules
         self._clock = clock
-        replication = Replication.to_replicas(settings.relay_replicas)
-        window_ms = round(settings.relay_dedupe_window * 1000)
-        self._completion = Completion(redis, window_ms, replication, lambda text: log.info("shards.copied", what=text))
+        self._replication = Replication.to_replicas(settings.relay_replicas)
+        self._window_ms = round(settings.relay_dedupe_window * 1000)
+        self._completion: Completion | None = None
         self._told = ""
 
     async def step(self) -> None:
@@ -44,8 +45,9 @@ class Growing:
         if not await is_unfinished(self._redis):
             return
         lanes = ordered_lanes(self._rules.current.config.subscriptions)
+        completion = await self._opened()
         try:
-            left = await self._completion.step(lanes, round(self._clock() * 1000))
+            left = await completion.step(lanes, round(self._clock() * 1000))
         except StoreUnavailable as error:  # this process has to be restarted with another number of shards
             left = str(error)
         if not left:
@@ -53,3 +55,13 @@ class Growing:
         elif left != self._told:
             log.info("shards.growing", waiting=left)
         self._told = left
+
+    async def _opened(self) -> Completion:
+        if self._completion is None:
+            await import_later("relay.store.sharding.growth.completion")
+            from relay.store.sharding.growth.completion import Completion  # noqa: PLC0415  few relays ever grow
+
+            self._completion = Completion(
+                self._redis, self._window_ms, self._replication, lambda text: log.info("shards.copied", what=text)
+            )
+        return self._completion

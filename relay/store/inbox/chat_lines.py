@@ -34,7 +34,7 @@ from relay.store import wakeups
 from relay.store.driver.client import ask, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
-from relay.store.sharding.growth.copies import chat_in
+from relay.store.sharding.chat_index import LIFETIME, chat_in
 from relay.store.sharding.growth.state import read_growth
 from relay.store.sharding.places import grouped_by_shard
 
@@ -67,7 +67,7 @@ class Bounds(NamedTuple):
     """The limits of the index."""
 
     chats: int = 1_000_000
-    lifetime: float = 90 * 86400.0
+    lifetime: float = LIFETIME
     """Seconds after its last proof when a chat is deleted."""
     renewal: float = 3600.0
     """Seconds before a proof is written again; the precision of a chat's last proof."""

@@ -19,6 +19,7 @@ from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import ensure_group, is_no_such_key, pages
+from relay.store.sharding.chat_index import LIFETIME, chat_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,15 +29,8 @@ if TYPE_CHECKING:
 
 _SCANNED = 500
 _COPIED = 250  # entries in one script
-_LIFETIME_MS = 90 * 86_400_000
-"""Lifetime of a copy of the index if that of the original is not known."""
 
 _copy_chats, _copy_marks = Script(__package__, "copy_chats"), Script(__package__, "copy_marks")
-
-
-def chat_in(key: str) -> str:
-    """Return the id of the chat with this key in the index."""
-    return key.partition(":")[2]
 
 
 async def copy_chats(home: Redis, growth: Growth, copied: Callable[[int], None]) -> int:
@@ -54,7 +48,7 @@ async def copy_chats(home: Redis, growth: Growth, copied: Callable[[int], None])
                 if to != number:
                     moving.setdefault(to, {})[chat] = line
             for to, lines in moving.items():
-                new += await _copy_lines(shard, home.shards[to], lines, max(life_ms, 0) or _LIFETIME_MS)
+                new += await _copy_lines(shard, home.shards[to], lines, max(life_ms, 0) or round(LIFETIME * 1000))
             copied(len(page))
     return new
 
