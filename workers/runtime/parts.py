@@ -23,8 +23,8 @@ from workers.delivery.partition_worker import PartitionWorker, Shard
 from workers.maintenance.alerting import Alerting
 from workers.maintenance.backfill.backfiller import Backfiller
 from workers.maintenance.growing import Growing
-from workers.maintenance.linq_drift import DriftCheck
-from workers.maintenance.linq_reactions import LinqReactions
+from workers.maintenance.linq.drift_check import DriftCheck
+from workers.maintenance.linq.reactions import LinqReactions
 from workers.maintenance.replayer import Replayer
 from workers.maintenance.sweeper import Sweeper
 from workers.maintenance.trimming import Trimming

@@ -18,8 +18,8 @@ from relay.core.secret import new_key
 from relay.store.account_events import AccountEvent, AccountEvents
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import KEYS, Clock
-from workers.maintenance.linq_drift import DriftCheck
-from workers.maintenance.linq_reactions import LinqReactions
+from workers.maintenance.linq.drift_check import DriftCheck
+from workers.maintenance.linq.reactions import LinqReactions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A look of the drift check (`linq_drift`): it compares our subscriptions at Linq with relay.toml.
+"""A look of the drift check (`drift_check`): it compares our subscriptions at Linq with relay.toml.
 
 Subscriptions change without the relay: an operator deletes one, Linq deactivates one, a line is added or removed.
 Drift is logged and counted, and repaired if `heal` is on in relay.toml; a deletion needs several checks that agree

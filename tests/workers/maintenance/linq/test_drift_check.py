@@ -16,7 +16,7 @@ from relay.core.secret import new_key
 from relay.store.lines.linq_facts import read_facts
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import KEYS, hash_of
-from workers.maintenance.linq_drift import DriftCheck
+from workers.maintenance.linq.drift_check import DriftCheck
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from relay.config.file import RulesInForce
     from relay.config.settings import Settings
     from relay.store.driver.client import Redis
-    from workers.maintenance.drift_look import DriftLook, Told
+    from workers.maintenance.linq.drift_look import DriftLook, Told
 
 
 class DriftCheck:
@@ -47,7 +47,7 @@ class DriftCheck:
         return await (await self._look()).check_told(released)
 
     async def _look(self) -> DriftLook:
-        await import_later("workers.maintenance.drift_look")
-        from workers.maintenance.drift_look import DriftLook  # noqa: PLC0415  see above
+        await import_later("workers.maintenance.linq.drift_look")
+        from workers.maintenance.linq.drift_look import DriftLook  # noqa: PLC0415  see above
 
         return DriftLook(self._redis, self._rules, self._settings, self._clock)

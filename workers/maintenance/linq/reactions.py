@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
     from relay.store.account_events import AccountEvent
     from relay.store.driver.client import Redis
-    from workers.maintenance.linq_drift import DriftCheck
+    from workers.maintenance.linq.drift_check import DriftCheck
 
 _WITHOUT_KEY_MS = 60_000  # time for which an event waits for a worker that has Linq's key
 

@@ -1,0 +1,1 @@
+"""Care for our subscriptions at Linq: looks for drift, and reactions to account events."""
