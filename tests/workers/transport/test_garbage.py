@@ -14,8 +14,8 @@ import pytest
 
 from tests.certificates import Authority
 from tests.garbage import garbage_of
-from tests.support import eventually, raw_server, reserve_port
-from tests.workers.transport.exchanging import OK, destination, exchange, read_request, scripted
+from tests.support import TIMEOUT, eventually, raw_server, reserve_port
+from tests.workers.transport.exchanging import OK, destination, exchange, read_request
 from workers.transport.connection import NoResponse
 from workers.transport.pool import ConnectionPools, Timeouts
 
@@ -29,22 +29,30 @@ KEEP_ALIVE = 0.05  # seconds
 @pytest.mark.parametrize(
     "answer",
     [
-        OK,
-        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",),
-        (b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf",),
-        (b"no HTTP\r\n\r\n",),
-        (),
+        OK[0],
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf",
+        b"no HTTP\r\n\r\n",
+        b"",
     ],
     ids=["kept", "closed", "broken off", "no HTTP", "no response"],
 )
-async def test_connection_is_freed_once_closed(answer: tuple[bytes, ...]) -> None:
-    async with scripted(*[answer] * 9, keep_alive=KEEP_ALIVE) as (server, pool):
+async def test_connection_is_freed_once_closed(answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            await read_request(reader)
+            writer.write(answer)
+            while answer == OK[0]:
+                await read_request(reader)
+                writer.write(answer)
+
+    async with raw_server(serve) as port, ConnectionPools(KEEP_ALIVE) as connections:
+        pool = connections.pool_for(destination(port))
         with garbage_of(*OURS) as garbage:
             for _ in range(3):
                 with suppress(NoResponse):
-                    await exchange(pool)
-            await eventually(lambda: not pool._connections._open)
-        assert server.connections
+                    await exchange(pool, total=TIMEOUT)
+            await eventually(lambda: not connections._open)
     assert not garbage
 
 
