@@ -31,6 +31,7 @@ def forks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "new_interpreters", False)
 
 
+@pytest.mark.background
 @pytest.mark.parametrize("part", ["accept", "route", "push", "through", "latency", "pull", "lists", "shards"])
 async def test_part_measures_and_loses_nothing(part: str) -> None:
     sheet = Sheet()

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.chaos.hostile import TRICKS
+from tests.chaos.hostile import TRICKS, closed_by_peer
 from tests.chaos.switches import HOLD, HOSTILE, switch
 from tests.chaos.teams import FAR, STRICT
 
@@ -44,7 +44,7 @@ class Exchange:
 
     async def hang(self) -> bool:
         """Wait until the relay closes the connection; return False."""
-        await asyncio.wait({asyncio.ensure_future(self.reader.read(1))}, timeout=_MAX_HANG)
+        await closed_by_peer(self.reader, _MAX_HANG)
         self.writer.transport.abort()
         return False
 

@@ -6,6 +6,7 @@ A connection stays open after a trick where that is possible, so that the relay 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ _ERROR = b"HTTP/1.1 500 Chaos\r\nContent-Length: 0\r\n\r\n"
 _LATER = 0.02  # seconds: the connection may be idle by then, or used again
 _MAX_TRICKLE = 8.0  # seconds, more than the timeout of the team
 _PAUSE = 0.01
+
+
+async def closed_by_peer(reader: asyncio.StreamReader, most: float) -> None:
+    """Wait until the relay closes the connection, in whichever way, for at most so many seconds."""
+    with suppress(OSError, TimeoutError):
+        await asyncio.wait_for(reader.read(1), most)
 
 
 def _send(*parts: bytes, pause: float = _LATER, closes: bool = False) -> Trick:
@@ -55,7 +62,7 @@ def _stall(start: bytes) -> Trick:
 
     async def trick(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(start)
-        await asyncio.wait({asyncio.ensure_future(reader.read(1))}, timeout=_MAX_TRICKLE)
+        await closed_by_peer(reader, _MAX_TRICKLE)
         writer.transport.abort()
 
     return trick

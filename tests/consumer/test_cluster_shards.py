@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.clusters import Cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
+pytestmark = [pytest.mark.slow, pytest.mark.background, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
 IDS = tuple(map(str, range(40)))
 COUNT = 4

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from relay.consumer import Event
     from relay.store.driver.client import Redis
 
+pytestmark = pytest.mark.background
+
 IDS = tuple(map(str, range(40)))
 AWAY = 2
 OF_AWAY = f"relay/{AWAY}:"

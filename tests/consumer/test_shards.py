@@ -327,6 +327,7 @@ class TestBeginnings:
         assert {event.id for event in taken} == {f"{number}-15" for number in range(SHARDS)}
 
 
+@pytest.mark.background
 class TestKills:
     """Members that are killed, or kill themselves."""
 
