@@ -33,6 +33,7 @@ from workers.runtime.readiness import WorkerReadiness
 from workers.runtime.without_arq import Partitions
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
+from workers.transport.shortage import most_connections
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -100,7 +101,11 @@ async def worker_parts(
         async with (
             rules,
             process_metrics,
-            ConnectionPools(timings.keep_alive, on_certificate=metrics.certificate) as connections,
+            ConnectionPools(
+                timings.keep_alive,
+                max_connections=most_connections(len(redis.shards)),
+                on_certificate=metrics.certificate,
+            ) as connections,
             RightsWatch(redis, timings.rights_check) as rights,
         ):
             shards = tuple(Shard(shard, {}) for shard in redis.shards)

@@ -23,6 +23,7 @@ _OURS = {
     *(errno.EADDRNOTAVAIL, errno.EAGAIN),  # of `connect`: no local port is free
 }
 _MIN_RESERVE = 32  # descriptors for Redis, listeners, logs, files and the second sockets of RFC 8305
+_OF_SHARD = 16  # descriptors for Redis for each shard beside the first one
 _MAX_CONNECTIONS = 65_536  # a limit of descriptors may be a billion
 
 
@@ -44,7 +45,7 @@ class Budget:
 
     def __init__(self, size: int | None = None) -> None:
         """Allow `size` connections; None for as many as the limit of descriptors leaves, less a quarter."""
-        self._size = _size_by_limit() if size is None else size
+        self._size = most_connections() if size is None else size
         self._used = Counter[str]()
         self._total = 0
 
@@ -81,8 +82,10 @@ class Budget:
         return self._used[subscription] < part or shared < self._size - part * lanes
 
 
-def _size_by_limit() -> int:
+def most_connections(shards: int = 1) -> int:
+    """Return the number of connections that the limit of descriptors leaves a process with so many shards."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return _MAX_CONNECTIONS
-    return max(1, min(soft - max(_MIN_RESERVE, soft // 4), _MAX_CONNECTIONS))
+    of_others = min((shards - 1) * _OF_SHARD, soft // 4)
+    return max(1, min(soft - max(_MIN_RESERVE + of_others, soft // 4), _MAX_CONNECTIONS))

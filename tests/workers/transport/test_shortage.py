@@ -30,7 +30,7 @@ from tests.workers.transport.test_sender import ENDPOINT, delivery, subscription
 from workers.transport.connection import NoResponse
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
-from workers.transport.shortage import Budget, OurShortage, shortage_in
+from workers.transport.shortage import Budget, OurShortage, most_connections, shortage_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,6 +196,17 @@ def test_part_of_each_lane_is_kept_free_for_it() -> None:
     give_back()
     give_back()
     assert budget._total == 99
+
+
+@pytest.mark.parametrize(
+    ("limit", "shards", "most"),
+    [(96, 1, 64), (96, 4, 40), (1024, 1, 768), (1024, 4, 768), (1024, 64, 736), (40, 1, 8), (20, 64, 1)],
+)
+def test_connections_leave_descriptors_to_redis_on_each_shard(
+    monkeypatch: pytest.MonkeyPatch, limit: int, shards: int, most: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert most_connections(shards) == most
 
 
 def test_soft_limit_of_descriptors_is_raised_to_the_hard_one() -> None:
