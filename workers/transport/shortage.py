@@ -23,7 +23,7 @@ _OURS = {
     *(errno.EADDRNOTAVAIL, errno.EAGAIN),  # of `connect`: no local port is free
 }
 _MIN_RESERVE = 32  # descriptors for Redis, listeners, logs, files and the second sockets of RFC 8305
-_OF_SHARD = 16  # descriptors for Redis for each shard beside the first one
+_OF_SHARD = 24  # descriptors for Redis for each shard beside the first one: a busy worker has some 20 connections to it
 _MAX_CONNECTIONS = 65_536  # a limit of descriptors may be a billion
 
 
@@ -87,5 +87,5 @@ def most_connections(shards: int = 1) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return _MAX_CONNECTIONS
-    of_others = min((shards - 1) * _OF_SHARD, soft // 4)
+    of_others = min((shards - 1) * _OF_SHARD, soft // 2)
     return max(1, min(soft - max(_MIN_RESERVE + of_others, soft // 4), _MAX_CONNECTIONS))

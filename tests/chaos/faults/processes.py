@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LAP = 1.5  # seconds between the start of a successor and the stop of its predecessor
 _MAX_START = 60.0  # seconds, on a busy machine
 _DESCRIPTORS = 96  # the lanes whose responses are held want 200 connections
+_OF_SHARD = 32  # descriptors for each shard beside the first one: its connections to Redis
 
 
 def kill(kind: str) -> Act:
@@ -76,7 +77,8 @@ async def step_clock(stage: Stage, dice: random.Random, seconds: float) -> tuple
 async def starve_descriptors(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     """Replace an ingress and all workers by processes with few descriptors, while some subscribers hold responses."""
     normal = [*stage.processes("ingress")[:1], *stage.processes("worker")]
-    starved = await asyncio.gather(*(_replace(stage, service, _DESCRIPTORS) for service in normal))
+    few = _DESCRIPTORS + _OF_SHARD * (stage.spec.shards - 1)
+    starved = await asyncio.gather(*(_replace(stage, service, few) for service in normal))
     limited = [service for service in starved if service]
     try:
         with stage.turned_on(HOLD), stage.watched(STARVE_DESCRIPTORS):

@@ -200,7 +200,7 @@ def test_part_of_each_lane_is_kept_free_for_it() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "shards", "most"),
-    [(96, 1, 64), (96, 4, 40), (1024, 1, 768), (1024, 4, 768), (1024, 64, 736), (40, 1, 8), (20, 64, 1)],
+    [(96, 1, 64), (192, 4, 88), (1024, 1, 768), (1024, 4, 768), (1024, 64, 480), (40, 1, 8), (20, 64, 1)],
 )
 def test_connections_leave_descriptors_to_redis_on_each_shard(
     monkeypatch: pytest.MonkeyPatch, limit: int, shards: int, most: int
