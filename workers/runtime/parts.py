@@ -83,6 +83,10 @@ class WorkerParts:
         return self.home or self
 
 
+def _connections(redis: Redis, timings: Timings, metrics: WorkerMetrics) -> ConnectionPools:
+    return ConnectionPools(timings.keep_alive, None, most_connections(len(redis.shards)), metrics.certificate)
+
+
 @asynccontextmanager
 async def worker_parts(
     settings: Settings, timings: Timings = DEFAULTS, tracer: Tracer | None = None
@@ -101,11 +105,7 @@ async def worker_parts(
         async with (
             rules,
             process_metrics,
-            ConnectionPools(
-                timings.keep_alive,
-                max_connections=most_connections(len(redis.shards)),
-                on_certificate=metrics.certificate,
-            ) as connections,
+            _connections(redis, timings, metrics) as connections,
             RightsWatch(redis, timings.rights_check) as rights,
         ):
             shards = tuple(Shard(shard, {}) for shard in redis.shards)
