@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from itertools import islice
 from math import ceil, inf
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from relay.process.tasks import end_task
 
@@ -25,6 +25,7 @@ _MIN_SPLIT = 16
 Item = TypeVar("Item")
 Group = TypeVar("Group")
 Result = TypeVar("Result")
+Batches = TypeVar("Batches", bound="Batcher[Any, Any]")
 _Waiting = tuple[Item, asyncio.Future[Result], float]
 """An item, its caller's future, and the time when it was queued (seconds of the loop's clock)."""
 
@@ -148,6 +149,24 @@ class Batcher(Generic[Item, Result]):
                 future.cancel()
             else:
                 future.set_exception(error)
+
+
+class UserOfBatches(Generic[Batches]):
+    """Base of those that use batches, which they share with others or have by themselves. Enter it as a context."""
+
+    def __init__(self, make: Callable[[], Batches], shared: Batches | None) -> None:
+        """`shared` are open batches; without them those that `make` returns are open while the context is."""
+        self._batches = make() if shared is None else shared
+        self._is_own = shared is None
+
+    async def __aenter__(self) -> Self:
+        if self._is_own:
+            await self._batches.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._is_own:
+            await self._batches.__aexit__(*error)
 
 
 def by_group(items: Sequence[tuple[Item, Group]]) -> dict[Group, list[Item]]:

@@ -6,11 +6,11 @@ verdicts are kept and retried: the POST has been made, and without its verdict i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from relay.core.config.relay_toml import AttemptBounds
 from relay.core.delivery.outcome import DeadLettered, Delivered, Filtered, Outcome, RetryAt
-from relay.store.driver.batcher import Batcher, by_group, in_order_of
+from relay.store.driver.batcher import Batcher, UserOfBatches, by_group, in_order_of
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import Claim
 from relay.store.driver.scripts import Script
@@ -59,14 +59,14 @@ class Settlement(NamedTuple):
     """The chat to block if the delivery is dead-lettered; empty for none."""
 
 
-class SettlementBatches:
+class SettlementBatches(Batcher[tuple[Settlement, Claim], Exception | None]):
     """The writes of settlements to one server, each with the claim of its shard. Enter it as a context."""
 
     def __init__(self, redis: Redis) -> None:
         """`redis` is the client of any shard there."""
         self._redis = redis
-        self.batcher: Batcher[tuple[Settlement, Claim], Exception | None] = Batcher(
-            self._send,
+        super().__init__(
+            self._settle,
             size_of=lambda item: len(item[0].delivery.fields.get(b"body", b"")),
             max_items=_MAX_BATCH,
             max_bytes=_MAX_BATCH_BYTES,
@@ -74,14 +74,7 @@ class SettlementBatches:
             linger=_LINGER,
         )
 
-    async def __aenter__(self) -> Self:
-        await self.batcher.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.batcher.__aexit__(*error)
-
-    async def _send(self, items: list[tuple[Settlement, Claim]]) -> list[Exception | None]:
+    async def _settle(self, items: list[tuple[Settlement, Claim]]) -> list[Exception | None]:
         by_claim = by_group(items)
         arguments: list[Value] = []
         for (_, token), settlements in by_claim.items():
@@ -110,23 +103,13 @@ class SettlementBatches:
         return in_order_of(items, by_claim, results) if failures else results
 
 
-class Settler:
+class Settler(UserOfBatches[SettlementBatches]):
     """A writer of settlements, fenced by the lease of `token`. Enter it as a context."""
 
     def __init__(self, redis: Redis, job_id: str, token: str, shared: SettlementBatches | None = None) -> None:
         """`shared` are the batches that it shares with other shards; without them it has its own."""
+        super().__init__(lambda: SettlementBatches(redis), shared)
         self._claim = Claim(redis.key.lease(job_id), token)
-        self._batches = SettlementBatches(redis) if shared is None else shared
-        self._is_own = shared is None
-
-    async def __aenter__(self) -> Self:
-        if self._is_own:
-            await self._batches.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        if self._is_own:
-            await self._batches.__aexit__(*error)
 
     async def settle(self, settlement: Settlement, *, lingers: bool = False) -> None:
         """Write the verdict; without effect if another worker has the lease, except for a success.
@@ -137,7 +120,7 @@ class Settler:
             WrongType: a key of the lane is of a wrong type; nothing was written.
             ResponseError: Redis refused this verdict, and no other of its batch.
         """
-        if error := await self._batches.batcher.submit((settlement, self._claim), lingers=lingers):
+        if error := await self._batches.submit((settlement, self._claim), lingers=lingers):
             raise error
 
 

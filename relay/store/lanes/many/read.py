@@ -7,12 +7,12 @@ it; a lane whose turn did not come asks again. An error of one lane is its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from relay.store import keys
-from relay.store.driver.batcher import Batcher, by_group, in_order_of
+from relay.store.driver.batcher import Batcher, UserOfBatches, by_group, in_order_of
 from relay.store.driver.fenced_reads import Claim, entries_in
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import is_missing_group
@@ -37,28 +37,21 @@ class _Wanted(NamedTuple):
     most_in_all: int
 
 
-class ReadBatches:
+class ReadBatches(Batcher[tuple[_Wanted, Claim], Any]):
     """The reads at one server, each with the claim of its shard. Enter it as a context."""
 
     def __init__(self, redis: Redis) -> None:
         """`redis` is the client of any shard there."""
         self._redis = redis
-        self.batcher: Batcher[tuple[_Wanted, Claim], Any] = Batcher(
-            self._send,
+        super().__init__(
+            self._read,
             size_of=lambda _: 0,
             max_items=_MAX_LANES,
             max_bytes=1,
             max_in_flight=_MAX_IN_FLIGHT,
         )
 
-    async def __aenter__(self) -> Self:
-        await self.batcher.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.batcher.__aexit__(*error)
-
-    async def _send(self, items: list[tuple[_Wanted, Claim]]) -> list[Any]:
+    async def _read(self, items: list[tuple[_Wanted, Claim]]) -> list[Any]:
         by_claim = by_group(items)
         arguments: list[str | int] = [keys.CONSUMER, _MAX_ENTRIES]
         for (_, token), wanted in by_claim.items():
@@ -69,23 +62,13 @@ class ReadBatches:
         return in_order_of(items, by_claim, replies)
 
 
-class LaneReads:
+class LaneReads(UserOfBatches[ReadBatches]):
     """The reads of new deliveries of one partition, fenced by the lease of `token`. Enter it as a context."""
 
     def __init__(self, redis: Redis, job_id: str, token: str, shared: ReadBatches | None = None) -> None:
         """`shared` are the batches that it shares with other shards; without them it has its own."""
+        super().__init__(lambda: ReadBatches(redis), shared)
         self._claim = Claim(redis.key.lease(job_id), token)
-        self._batches = ReadBatches(redis) if shared is None else shared
-        self._is_own = shared is None
-
-    async def __aenter__(self) -> Self:
-        if self._is_own:
-            await self._batches.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        if self._is_own:
-            await self._batches.__aexit__(*error)
 
     async def read_new(self, lane: Lane, count: int, max_total: int) -> list[Delivery]:
         """Read new deliveries of a lane, as `Lane.read_new` does.
@@ -97,7 +80,7 @@ class LaneReads:
         if lane.owes_other_topics:
             return await lane.read_new(count, self._claim.token, max_total)
         wanted = _Wanted(lane, count, max_total), self._claim
-        while (reply := await self._batches.batcher.submit(wanted)) == 0:
+        while (reply := await self._batches.submit(wanted)) == 0:
             pass
         if isinstance(reply, bytes):
             error = error_of(reply.decode(errors="replace"))
