@@ -10,6 +10,7 @@ import pytest
 
 import relay.process.event_loop
 from relay.process.tasks import end_task, in_background
+from tests.garbage import ignore_former_objects
 
 
 async def forever(ended: list[str]) -> None:
@@ -87,6 +88,7 @@ def test_lost_cancellation_does_not_keep_a_command_running(monkeypatch: pytest.M
 
 
 async def test_task_that_fails_after_the_end_of_its_scope_was_cancelled_is_not_reported() -> None:
+    ignore_former_objects()
     reported: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     began, cleans_up, may_fail = asyncio.Event(), asyncio.Event(), asyncio.Event()

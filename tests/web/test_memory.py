@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.chaos.wire import read_message
+from tests.garbage import ignore_former_objects
 from tests.web.wire import connection, request_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ REFUSED = {
 @pytest.fixture
 def traced() -> Iterator[None]:
     """Trace memory, and let no cycle be collected."""
-    gc.collect()
+    ignore_former_objects()
     gc.disable()
     tracemalloc.start()
     yield

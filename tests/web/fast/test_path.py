@@ -21,6 +21,7 @@ from relay.web.responses import ACCEPTED
 from relay.web.server import listening_for_webhooks
 from tests.chaos.wire import read_message
 from tests.conftest import NOW
+from tests.garbage import ignore_former_objects
 from tests.support import TIMEOUT, eventually, hang_up
 from tests.web.conftest import stored
 from tests.web.handing_over import handover_to
@@ -218,6 +219,7 @@ async def test_bug_closes_the_connection_and_is_reported() -> None:
         async def receive(self, webhook: Webhook) -> Response:
             raise RuntimeError(f"no room for the log of {webhook.target}")
 
+    ignore_former_objects()
     loop, reported = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(lambda _, context: reported.set() if "no room" in repr(context) else None)
     fast_path = FastPath(Broken(), lambda: NOW, handover_to(asyncio.Protocol), Requests())
