@@ -10,11 +10,9 @@ Exit codes: 0 done, 1 failed (the message says why), 2 the command line, the env
 130 stopped by Ctrl-C.
 """
 
-from __future__ import annotations
-
 import sys
 
-try:  # the standard library's part of this takes a tenth of a second on a busy machine
+try:  # nothing is imported before, not even `__future__`: the standard library takes a tenth of a second at times
     from importlib import import_module
 
     from relay.cli.interrupts import exit_on_interrupt, ignore_interrupts
@@ -22,10 +20,11 @@ except KeyboardInterrupt:
     sys.exit(130)
 
 
-def main() -> None:
-    """Run the command line."""
+def main(*arguments: str) -> None:
+    """Run the command line, or the role that `arguments` name, as in `relay worker`."""
     with exit_on_interrupt():
-        run = import_module("relay.cli.roles").role_of(sys.argv[1:]) or import_module("relay.cli.program").run
+        role = import_module("relay.cli.roles").role_of(arguments or sys.argv[1:])
+        run = role or import_module("relay.cli.program").run
     code = run()
     ignore_interrupts()
     sys.exit(code)

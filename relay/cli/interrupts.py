@@ -8,6 +8,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from relay.process.imports import lasting_imports
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,6 +30,13 @@ def exit_on_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def importing(*, are_lean: bool = False) -> Iterator[None]:
+    """Import what a command needs: Ctrl-C exits at once; for the rest see `lasting_imports`."""
+    with exit_on_interrupt(), lasting_imports(are_lean=are_lean):
+        yield
 
 
 def ignore_interrupts() -> None:

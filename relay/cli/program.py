@@ -16,10 +16,9 @@ import typer.main
 from relay import __version__
 from relay.cli.failures import reported
 from relay.cli.help import EXIT_CODES, RelayCommand, RelayGroup, verbatim
-from relay.cli.interrupts import exit_on_interrupt
+from relay.cli.interrupts import importing
 from relay.cli.terminal import escape_what_cannot_be_encoded
 from relay.process.build import revision
-from relay.process.imports import lasting_imports
 
 
 class Entry(NamedTuple):
@@ -115,7 +114,7 @@ class LazyGroup(RelayGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  click's signature
         """Import a command; None if there is none of that name."""
         if cmd_name not in self.commands and (entry := TABLE.get(cmd_name)):
-            with exit_on_interrupt(), lasting_imports():
+            with importing():
                 loaded: Any = typer.main.get_command(import_module(f"relay.cli.{entry.module}").app)
             command = loaded if entry.is_group else loaded.commands[cmd_name]
             command.name = cmd_name

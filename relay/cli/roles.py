@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from relay.cli.failures import reported
-from relay.process.imports import lasting_imports
+from relay.cli.interrupts import importing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +32,6 @@ def role_of(arguments: Sequence[str]) -> Callable[[], int] | None:
     if found is None:
         return None
     module, options = found
-    with lasting_imports(are_lean=True):
+    with importing(are_lean=True):
         run_role = import_module(module).run_role
     return partial(reported, partial(run_role, **options))

@@ -206,6 +206,21 @@ async def test_ctrl_c_ends_without_a_traceback(delay: float, no_redis: str) -> N
     assert "Traceback" not in said.err or is_before_our_code
 
 
+@pytest.mark.parametrize("delay", [0.2, 0.4, 0.8])
+async def test_ctrl_c_ends_a_worker_that_starts_without_a_traceback(delay: float, no_redis: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "workers"),
+        env=os.environ | {"REDIS_URL": no_redis},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await asyncio.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    said = await ended(process)
+    assert said.code in {-signal.SIGINT, 1, 2, 130}  # 1: the interpreter itself had not started
+    assert not any(f'File "{RELAY.parent / package}' in said.err for package in ("relay", "workers"))
+
+
 async def test_ctrl_c_during_an_import_is_exit_code_130() -> None:
     program = (
         "import os, signal; from relay.cli.interrupts import exit_on_interrupt\n"
