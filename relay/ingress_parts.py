@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.core.errors import StoreUnavailable
+from relay.core.lazy_modules import LazyModule
 from relay.core.line_secret import V2_FORMER_SECRET, V2_SECRET, LineSecret
 from relay.core.secret import SigningSecret
 from relay.metrics.ingress_metrics import IngressMetrics
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
     from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
-    from relay.store.inbox.sharded_acceptor import ShardedAcceptor
+    from relay.store.inbox import sharded_acceptor
+    from relay.store.sharding.growth import watch
+else:  # few relays have several shards
+    sharded_acceptor = LazyModule("relay.store.inbox.sharded_acceptor")
+    watch = LazyModule("relay.store.sharding.growth.watch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class IngressParts:
     """The parts of the ingress."""
 
     redis: Redis
-    acceptor: Acceptor | ShardedAcceptor
+    acceptor: Acceptor | sharded_acceptor.ShardedAcceptor
     quarantine: Quarantine
     keys: KeyCache
     last_seen: LastSeen
@@ -81,24 +86,21 @@ def _v2_secrets(settings: Settings) -> list[LineSecret]:
 
 def _acceptor(
     settings: Settings, redis: Redis, clock: Callable[[], float], timings: Timings
-) -> Acceptor | ShardedAcceptor:
+) -> Acceptor | sharded_acceptor.ShardedAcceptor:
     """Return the acceptor; with several shards, that of all."""
     shards, window, replicas = redis.shards, settings.relay_dedupe_window, settings.relay_replicas
 
     room = Room.beside(settings.relay_max_connections)
     if len(shards) == 1:
         return Acceptor(redis, window, clock, replicas, timings, room)
-    from relay.store.inbox.sharded_acceptor import ShardedAcceptor  # noqa: PLC0415  few relays need it
-    from relay.store.sharding.growth.watch import PlacementWatch  # noqa: PLC0415  as above
-
     guards = [MemoryGuard(shard, settings.relay_memory_high_water) for shard in shards[1:]]
 
     def acceptor_of(here: Mapping[int, Redis], parts: int, placed_by: int) -> Acceptor:
         first = next(iter(here.values()))
         return Acceptor(first, window, clock, replicas, timings, room.share(parts), placed_by, here)
 
-    watch = PlacementWatch(redis, window, clock, replicas)
-    return ShardedAcceptor(shards, acceptor_of, watch, clock, guards, timings)
+    placement = watch.PlacementWatch(redis, window, clock, replicas)
+    return sharded_acceptor.ShardedAcceptor(shards, acceptor_of, placement, clock, guards, timings)
 
 
 @asynccontextmanager

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from relay.config.file import read_config
 from relay.core.errors import ConfigError
+from relay.core.lazy_modules import LazyModule
+from relay.process.imports import import_later
 from relay.services.operators.linq import Look, OwnerAtLinq, StepAtLinq
 from relay.store.keyring.last_seen import last_events
 
 if TYPE_CHECKING:
+    from relay.bootstrap import plan, status
+    from relay.bootstrap.reconciling import both
     from relay.config.settings import Settings
     from relay.services.context import Context
     from relay.services.operators.linq import Looker
+else:  # Linq's SDK, for the first look
+    both = LazyModule("relay.bootstrap.reconciling.both")
+    plan = LazyModule("relay.bootstrap.plan")
+    status = LazyModule("relay.bootstrap.status")
 
 
 def has_accounts(settings: Settings) -> bool:
@@ -32,18 +38,16 @@ def linq_looker(context: Context) -> Looker | None:
         return None
 
     async def look() -> Look:
-        await asyncio.to_thread(import_module, "relay.bootstrap.reconciling.both")  # a second, while others are served
-        from relay.bootstrap.plan import Action  # noqa: PLC0415
-        from relay.bootstrap.reconciling.both import missing_settings, survey_both  # noqa: PLC0415  only for a look
-        from relay.bootstrap.status import statuses  # noqa: PLC0415
-
+        await import_later(both.__name__)  # a second, while others are served
         config = await context.config()
-        if missing := missing_settings(settings, config):
+        if missing := both.missing_settings(settings, config):
             return Look((), (), (), tuple(f"{name.upper()} is not set" for name in missing))
-        surveys = await survey_both(settings, context.redis, config)
+        surveys = await both.survey_both(settings, context.redis, config)
         last_seen, now = await last_events(context.redis), context.clock()
-        owners = [row for survey in surveys.found for row in statuses(survey, last_seen, now, config.linq.silent_after)]
-        steps = [step for survey in surveys.found for step in survey.plan(now) if step.action is not Action.KEEP]
+        owners = [
+            row for survey in surveys.found for row in status.statuses(survey, last_seen, now, config.linq.silent_after)
+        ]
+        steps = [step for survey in surveys.found for step in survey.plan(now) if step.action is not plan.Action.KEEP]
         return Look(
             owners=tuple(
                 OwnerAtLinq(

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relay.cli.command import command, commands
 from relay.cli.docs import write_files
+from relay.cli.interrupts import importing
+from relay.core.lazy_modules import LazyModule
+
+if TYPE_CHECKING:
+    from relay.web.api.schemas import files
+else:
+    files = LazyModule("relay.web.api.schemas.files")  # all models of Linq's SDK: seconds
 
 app = commands()
 
@@ -24,11 +31,12 @@ def schemas(
     ] = False,
 ) -> None:
     """Write the JSON Schemas of events, from Linq's SDK as it is installed, and the AsyncAPI document."""
-    from relay.web.api.schemas.files import schema_files  # noqa: PLC0415  all models of Linq's SDK: seconds
-
-    files = schema_files()
-    of_no_event = [path for path in directory.glob("events/**/*.json") if str(path.relative_to(directory)) not in files]
-    is_stale = write_files(directory, files, f"relay schemas {directory}", check=check)
+    with importing():
+        wanted = files.schema_files()
+    of_no_event = [
+        path for path in directory.glob("events/**/*.json") if str(path.relative_to(directory)) not in wanted
+    ]
+    is_stale = write_files(directory, wanted, f"relay schemas {directory}", check=check)
     for path in of_no_event:
         is_stale = True
         if check:

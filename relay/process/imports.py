@@ -16,10 +16,15 @@ import sys
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from relay.core.lazy_modules import LazyModule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import asyncio
+    from collections.abc import Callable, Iterator
+else:
+    asyncio = LazyModule("asyncio")  # a command that imports this module may need none
 
 _UNUSED = "jwt"
 _OPTIONAL = "rich"
@@ -40,7 +45,7 @@ def lasting_imports(*, are_lean: bool = False) -> Iterator[None]:
         if gc.isenabled():
             gc.disable()
             stack.callback(_freeze)
-        stack.enter_context(_standing_for(_UNUSED, _Deferred(_UNUSED)))
+        stack.enter_context(_standing_for(_UNUSED, LazyModule(_UNUSED)))
         if are_lean:
             stack.enter_context(_standing_for(_OPTIONAL, None))
             for name in _UNUSED_BASES:
@@ -67,17 +72,6 @@ def _standing_for(name: str, stand_in: ModuleType | None) -> Iterator[None]:
             del sys.modules[name]
 
 
-class _Deferred(ModuleType):
-    """A module that is imported when an attribute of it is read."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # of the import system
-            raise AttributeError(name)
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        return getattr(import_module(self.__name__), name)
-
-
 class _Bases(ModuleType):
     """A module of empty classes, for classes that are derived and never used."""
 
@@ -89,7 +83,26 @@ class _Bases(ModuleType):
 
 async def import_later(name: str) -> None:
     """Import a module that few processes need, in a thread: the event loop goes on meanwhile."""
-    import asyncio  # noqa: PLC0415  a command that imports this module may need none
-
     if name not in sys.modules:
         await asyncio.to_thread(import_module, name)
+
+
+Part = TypeVar("Part")
+
+
+class OnFirstUse(Generic[Part]):
+    """A part of a process that is made when it is first needed, and its module imported before, in a thread."""
+
+    def __init__(self, module: ModuleType, make: Callable[[], Part]) -> None:
+        """`module` is a lazy one, which `make` uses."""
+        self._module = module
+        self._make = make
+        self._part: Part | None = None
+
+    async def get(self) -> Part:
+        """Return the part."""
+        if self._part is None:
+            await import_later(self._module.__name__)
+        if self._part is None:
+            self._part = self._make()
+        return self._part

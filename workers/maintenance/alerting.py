@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.process.imports import import_later
+from relay.core.lazy_modules import LazyModule
+from relay.process.imports import OnFirstUse
 from relay.store.ledger.kept import KeptStates
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from relay.config.file import RulesInForce
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
-    from workers.maintenance.alert_run import AlertRun
+    from workers.maintenance import alert_run
+else:
+    alert_run = LazyModule("workers.maintenance.alert_run")
 
 
 class Alerting:
@@ -27,11 +30,9 @@ class Alerting:
         self, redis: Redis, rules: RulesInForce, clock: Callable[[], float], lanes: KeptStates | None = None
     ) -> None:
         """`clock` gives Unix seconds; `lanes` are the states of the lanes, if they are shared with others."""
-        self._redis = redis
         self._rules = rules
-        self._clock = clock
-        self._lanes = lanes or KeptStates(redis)
-        self._run: AlertRun | None = None
+        kept = lanes or KeptStates(redis)
+        self._run = OnFirstUse(alert_run, lambda: alert_run.AlertRun(redis, rules, clock, kept))
 
     @property
     def is_on(self) -> bool:
@@ -44,11 +45,5 @@ class Alerting:
         Raises:
             LeaseLost: another worker does it.
         """
-        if not self.is_on:
-            return
-        await import_later("workers.maintenance.alert_run")
-        from workers.maintenance.alert_run import AlertRun  # noqa: PLC0415  see above
-
-        if self._run is None:
-            self._run = AlertRun(self._redis, self._rules, self._clock, self._lanes)
-        await self._run.run(lease)
+        if self.is_on:
+            await (await self._run.get()).run(lease)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.errors import StoreUnavailable
-from relay.process.imports import import_later
+from relay.core.lazy_modules import LazyModule
+from relay.process.imports import OnFirstUse
 from relay.store.driver.replication import Replication
 from relay.store.sharding.growth.order_gate import ordered_lanes
 from relay.store.sharding.growth.state import is_unfinished
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from relay.config.file import RulesInForce
     from relay.config.settings import Settings
     from relay.store.driver.client import Redis
-    from relay.store.sharding.growth.completion import Completion
+    from relay.store.sharding.growth import completion
+else:
+    completion = LazyModule("relay.store.sharding.growth.completion")  # few relays ever grow
 
 log = structlog.get_logger()
 
@@ -37,7 +40,7 @@ class Growing:
         self._clock = clock
         self._replication = Replication.to_replicas(settings.relay_replicas)
         self._window_ms = round(settings.relay_dedupe_window * 1000)
-        self._completion: Completion | None = None
+        self._completion = OnFirstUse(completion, self._complete)
         self._told = ""
 
     async def step(self) -> None:
@@ -45,9 +48,9 @@ class Growing:
         if not await is_unfinished(self._redis):
             return
         lanes = ordered_lanes(self._rules.current.config.subscriptions)
-        completion = await self._opened()
+        steps = await self._completion.get()
         try:
-            left = await completion.step(lanes, round(self._clock() * 1000))
+            left = await steps.step(lanes, round(self._clock() * 1000))
         except StoreUnavailable as error:  # this process has to be restarted with another number of shards
             left = str(error)
         if not left:
@@ -56,12 +59,7 @@ class Growing:
             log.info("shards.growing", waiting=left)
         self._told = left
 
-    async def _opened(self) -> Completion:
-        if self._completion is None:
-            await import_later("relay.store.sharding.growth.completion")
-            from relay.store.sharding.growth.completion import Completion  # noqa: PLC0415  few relays ever grow
-
-            self._completion = Completion(
-                self._redis, self._window_ms, self._replication, lambda text: log.info("shards.copied", what=text)
-            )
-        return self._completion
+    def _complete(self) -> completion.Completion:
+        return completion.Completion(
+            self._redis, self._window_ms, self._replication, lambda text: log.info("shards.copied", what=text)
+        )

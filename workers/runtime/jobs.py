@@ -85,7 +85,8 @@ async def grow(ctx: Context) -> None:
 async def trim(ctx: Context) -> None:
     """Trim the topics, the attempt logs and the quarantine."""
     async with _lease(ctx):
-        await _unless_redis_fails("trimming", parts_of(ctx).trimming.trim(), TRIM_LIMIT)
+        retention = await parts_of(ctx).trimming.get()
+        await _unless_redis_fails("trimming", retention.trim(), TRIM_LIMIT)
 
 
 async def alert(ctx: Context) -> None:

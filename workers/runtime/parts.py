@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from relay.config.file import ConfigFile
+from relay.core.lazy_modules import LazyModule
 from relay.metrics import declared
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.parts import open_store
+from relay.process.imports import OnFirstUse
 from relay.process.timings import DEFAULTS, Timings
 from relay.rules.cipher import cipher_of
 from relay.rules.merged import MergedRules
@@ -27,7 +29,6 @@ from workers.maintenance.linq.drift_check import DriftCheck
 from workers.maintenance.linq.reactions import LinqReactions
 from workers.maintenance.replayer import Replayer
 from workers.maintenance.sweeper import Sweeper
-from workers.maintenance.trimming import Trimming
 from workers.routing.router import Router
 from workers.runtime.readiness import WorkerReadiness
 from workers.runtime.without_arq import Partitions
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
     from relay.process.telemetry.spans import Tracer
     from relay.store.driver.client import Redis
+    from workers.maintenance import retention
+else:
+    retention = LazyModule("workers.maintenance.retention")  # 11 modules, for work that begins after a minute
 
 _PARTS = "parts"
 
@@ -60,7 +64,7 @@ class WorkerParts:
     drift_check: DriftCheck
     reactions: LinqReactions
     growing: Growing
-    trimming: Trimming
+    trimming: OnFirstUse[retention.Retention]
     readiness: WorkerReadiness
     metrics: WorkerMetrics
     alerting: Alerting
@@ -137,7 +141,7 @@ async def worker_parts(
                 drift_check=drift_check,
                 reactions=reactions,
                 growing=Growing(redis, rules, settings, time.time),
-                trimming=Trimming(redis, rules, time.time, settings.relay_gap_window),
+                trimming=_trimming(redis, rules, settings),
                 backfiller=Backfiller(redis, rules, settings, time.time),
                 readiness=WorkerReadiness(redis, rights),
                 metrics=metrics,
@@ -179,9 +183,15 @@ def _of_shard(home: WorkerParts, shard: Redis, router: Router) -> WorkerParts:
         router=router,
         replayer=Replayer(shard, rules, time.time, timings, home=home.redis),
         sweeper=Sweeper(shard, rules, time.time, is_home=False),
-        trimming=Trimming(shard, rules, time.time, home.settings.relay_gap_window, home=home.redis),
+        trimming=_trimming(shard, rules, home.settings, home.redis),
         home=home,
     )
+
+
+def _trimming(
+    redis: Redis, rules: MergedRules, settings: Settings, home: Redis | None = None
+) -> OnFirstUse[retention.Retention]:
+    return OnFirstUse(retention, lambda: retention.Retention(redis, rules, time.time, settings.relay_gap_window, home))
 
 
 def context_of(parts: WorkerParts) -> dict[Any, Any]:

@@ -117,7 +117,7 @@ async def trim(parts: WorkerParts, over: asyncio.Event) -> None:
     async def trim_again(lease: Lease, over: asyncio.Event) -> None:
         while not (over.is_set() or lease.lost.is_set()):
             with suppress(*REDIS_ERRORS):
-                await parts.trimming.trim()
+                await (await parts.trimming.get()).trim()
             await wait_for_event(over, parts.timings.trim_while_full)
 
     await _with_lease(parts, parts.redis.key.job_id("trim"), trim_again, over)

@@ -8,6 +8,10 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+if sys.platform != "win32":
+    import termios
+    import tty
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,8 +22,6 @@ def pressed_keys() -> Iterator[asyncio.Queue[str] | None]:
     if sys.stdin is None or not sys.stdin.isatty():
         yield None
         return
-    import termios  # noqa: PLC0415  not on every system
-    import tty  # noqa: PLC0415
 
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)

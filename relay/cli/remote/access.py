@@ -12,11 +12,17 @@ import typer
 from relay.config.load import redis_problem
 from relay.config.settings import Settings
 from relay.core.errors import Problem, RelayError, SettingsError
+from relay.core.lazy_modules import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from relay.cli.remote.client import Api
+    import aiohttp
+
+    from relay.cli.remote import client
+else:  # a third of a second, which commands that ask Redis do without
+    aiohttp = LazyModule("aiohttp")
+    client = LazyModule("relay.cli.remote.client")
 
 _PATH = "/api/v1"
 
@@ -101,14 +107,10 @@ class Via:
 
 
 @asynccontextmanager
-async def open_api(access: Access) -> AsyncIterator[Api]:
+async def open_api(access: Access) -> AsyncIterator[client.Api]:
     """Open a client of the API."""
-    import aiohttp  # noqa: PLC0415  a third of a second, which commands that ask Redis do without
-
-    from relay.cli.remote.client import Api  # noqa: PLC0415
-
     async with aiohttp.ClientSession(auto_decompress=False) as http:
-        yield Api(http, access.base, access.token)
+        yield client.Api(http, access.base, access.token)
 
 
 def _base_of(url: str) -> str:

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay.core.errors import Problem
+from relay.core.lazy_modules import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    import dotenv
+else:
+    dotenv = LazyModule("dotenv")  # a container has no such file
 
 
 def file_variable(name: str) -> str:
@@ -47,11 +52,7 @@ def read_files(names: Iterable[str], variables: Mapping[str, str]) -> tuple[dict
 
 def read_dotenv(path: Path) -> dict[str, str | None]:
     """Return the variables in a file such as `.env`, which need not exist."""
-    if not path.is_file():
-        return {}
-    from dotenv import dotenv_values  # noqa: PLC0415  in a container there is no such file
-
-    return dict(dotenv_values(path))
+    return dict(dotenv.dotenv_values(path)) if path.is_file() else {}
 
 
 def _read(path: Path) -> str:

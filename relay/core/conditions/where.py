@@ -1,14 +1,18 @@
 """`where` of a topic: an expression in JMESPath on the whole body, which is bounded.
 
-The library is imported when the first expression is compiled, so a relay without `where` never imports it.
+The library is imported when the first expression is compiled: a relay without `where` does without it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from relay.core.lazy_modules import LazyModule
+
 if TYPE_CHECKING:
-    from relay.core.conditions.bounded import Program
+    from relay.core.conditions import bounded
+else:
+    bounded = LazyModule("relay.core.conditions.bounded")
 
 MAX_LENGTH = 1024
 """Characters of an expression."""
@@ -18,7 +22,7 @@ class Undecided(Exception):
     """An expression that has no result for an event."""
 
 
-def compiled(text: str) -> Program:
+def compiled(text: str) -> bounded.Program:
     """Return the program of an expression.
 
     Raises:
@@ -26,9 +30,7 @@ def compiled(text: str) -> Program:
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"the expression has {len(text)} characters; at most {MAX_LENGTH} are allowed")
-    from relay.core.conditions.bounded import Program  # noqa: PLC0415  only with a `where`
-
-    return Program(text)
+    return bounded.Program(text)
 
 
 def checked_expression(text: str) -> str:
@@ -41,7 +43,7 @@ def checked_expression(text: str) -> str:
     return text
 
 
-def holds(program: Program, body: Any) -> bool:
+def holds(program: bounded.Program, body: Any) -> bool:
     """Return the result for a body; null, which JMESPath yields for what is missing, is false.
 
     Raises:

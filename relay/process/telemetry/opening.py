@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from relay.core.errors import Problem, RelayError, SettingsError
+from relay.core.lazy_modules import LazyModule
 from relay.process.build import VERSION, revision
 from relay.process.telemetry.scrubbing import Scrubber
 from relay.process.telemetry.variables import ENDPOINT, TRACES_ENDPOINT, trace_options
@@ -14,7 +15,11 @@ from relay.process.telemetry.variables import ENDPOINT, TRACES_ENDPOINT, trace_o
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from relay.process.telemetry import otlp, sentry
     from relay.process.telemetry.spans import Tracer
+else:  # optional, and 0.2 and 0.1 s of CPU
+    otlp = LazyModule("relay.process.telemetry.otlp")
+    sentry = LazyModule("relay.process.telemetry.sentry")
 
 _PREFIX = "OTEL_"
 _DSN = "SENTRY_DSN"
@@ -43,10 +48,10 @@ def traces(variables: Mapping[str, str], role: str) -> Iterator[Tracer | None]:
         if name.startswith(_PREFIX):
             os.environ.setdefault(name, value)  # the SDK reads the environment only
     try:
-        from relay.process.telemetry.otlp import OtlpTracer  # noqa: PLC0415  optional, and 0.2 s of CPU
+        make_tracer = otlp.OtlpTracer
     except ImportError as error:
         raise _missing(TRACES_ENDPOINT if variables.get(TRACES_ENDPOINT) else ENDPOINT, "otel", error) from None
-    tracer = OtlpTracer(role, options.ratio, options.endpoint)
+    tracer = make_tracer(role, options.ratio, options.endpoint)
     try:
         yield tracer
     finally:
@@ -65,12 +70,12 @@ def error_reports(variables: Mapping[str, str], role: str) -> Iterator[None]:
         yield
         return
     try:
-        from relay.process.telemetry.sentry import SentryReports  # noqa: PLC0415  optional, and 0.1 s of CPU
+        make_reports = sentry.SentryReports
     except ImportError as error:
         raise _missing(_DSN, "sentry", error) from None
     release = variables.get("SENTRY_RELEASE") or f"linq-relay@{VERSION}+{revision()[:_SHORT]}"
     try:
-        reports = SentryReports(dsn, variables.get("SENTRY_ENVIRONMENT"), release, role, Scrubber(variables))
+        reports = make_reports(dsn, variables.get("SENTRY_ENVIRONMENT"), release, role, Scrubber(variables))
     except ValueError as error:
         raise SettingsError("Errors cannot be sent:", (Problem(_DSN, str(error)),)) from None
     reports.open()

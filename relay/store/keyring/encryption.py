@@ -12,10 +12,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from relay.core.errors import StoreError
+from relay.core.lazy_modules import LazyModule
 from relay.core.secret import SigningSecret, normal_key
 
 if TYPE_CHECKING:
-    from cryptography.fernet import MultiFernet
+    from cryptography import fernet
+else:
+    fernet = LazyModule("cryptography.fernet")  # 8 MB; workers seldom have stored secrets
 
 
 class Cipher:
@@ -30,10 +33,8 @@ class Cipher:
         self._keys = tuple(normal_key(text) for text in (key, *old))
 
     @cached_property
-    def _fernet(self) -> MultiFernet:
-        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415  8 MB; workers seldom have stored secrets
-
-        return MultiFernet([Fernet(key) for key in self._keys])
+    def _fernet(self) -> fernet.MultiFernet:
+        return fernet.MultiFernet([fernet.Fernet(key) for key in self._keys])
 
     def encrypt(self, secret: SigningSecret) -> str:
         """Return `secret`, encrypted."""
@@ -61,11 +62,9 @@ class Cipher:
         Raises:
             StoreError: it was encrypted with another key, or changed.
         """
-        from cryptography.fernet import InvalidToken  # noqa: PLC0415  as above
-
         try:
             return self._fernet.decrypt(encrypted.encode()).decode()
-        except (InvalidToken, UnicodeError):
+        except (fernet.InvalidToken, UnicodeError):
             raise StoreError(
                 "a stored secret cannot be decrypted: it was changed, or encrypted with another RELAY_SECRET_KEY"
             ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from relay.core.lazy_modules import LazyModule
 from relay.process.imports import import_later
 from relay.store.gaps.outages import SETTLED_AFTER, pending_outage
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from relay.config.file import RulesInForce
     from relay.config.settings import Settings
     from relay.store.driver.client import Redis
+    from workers.maintenance.backfill import backfilling
+else:
+    backfilling = LazyModule("workers.maintenance.backfill.backfilling")
 
 LEASE = "backfill"
 
@@ -44,7 +48,5 @@ class Backfiller:
         outage = await pending_outage(self._redis)
         if outage is None or self._clock() * 1000 < outage.to_ms + SETTLED_AFTER * 1000:
             return
-        await import_later("workers.maintenance.backfill.backfilling")
-        from workers.maintenance.backfill.backfilling import Filling  # noqa: PLC0415  see above
-
-        await Filling(self._redis, self._settings, config, self._clock).fill(outage)
+        await import_later(backfilling.__name__)
+        await backfilling.Filling(self._redis, self._settings, config, self._clock).fill(outage)

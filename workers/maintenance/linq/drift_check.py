@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.bootstrap.needs import V2_NEEDS, needs_of
-from relay.process.imports import import_later
+from relay.core.lazy_modules import LazyModule
+from relay.process.imports import OnFirstUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from relay.config.file import RulesInForce
     from relay.config.settings import Settings
     from relay.store.driver.client import Redis
-    from workers.maintenance.linq.drift_look import DriftLook, Told
+    from workers.maintenance.linq import drift_look
+else:
+    drift_look = LazyModule("workers.maintenance.linq.drift_look")
 
 
 class DriftCheck:
@@ -25,10 +28,9 @@ class DriftCheck:
 
     def __init__(self, redis: Redis, rules: RulesInForce, settings: Settings, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
-        self._redis = redis
         self._rules = rules
         self._settings = settings
-        self._clock = clock
+        self._look = OnFirstUse(drift_look, lambda: drift_look.DriftLook(redis, rules, settings, clock))
 
     @property
     def is_possible(self) -> bool:
@@ -40,14 +42,8 @@ class DriftCheck:
         """Compare, log, count, and repair if allowed. Errors are logged; the next check retries."""
         linq = self._rules.current.config.linq
         if self._settings.linq_api_v3_api_key is not None or linq.accounts or linq.v2 is not None:
-            await (await self._look()).check()
+            await (await self._look.get()).check()
 
-    async def check_told(self, released: Collection[str]) -> Told:
+    async def check_told(self, released: Collection[str]) -> drift_look.Told:
         """Check the v3 API after events of Linq's, by which it has `released` lines; as `check`, errors are logged."""
-        return await (await self._look()).check_told(released)
-
-    async def _look(self) -> DriftLook:
-        await import_later("workers.maintenance.linq.drift_look")
-        from workers.maintenance.linq.drift_look import DriftLook  # noqa: PLC0415  see above
-
-        return DriftLook(self._redis, self._rules, self._settings, self._clock)
+        return await (await self._look.get()).check_told(released)

@@ -189,10 +189,10 @@ def with_v2(settings: Settings, sandbox: RunningSandbox) -> Settings:
 
 
 def v2_drift_check(redis: Redis, settings: Settings, directory: Path, *, heal: bool) -> DriftCheck:
-    check = drift_check(redis, settings, directory, heal=heal)
+    drift_check(redis, settings, directory, heal=heal)
     rules = directory / "relay.toml"
     rules.write_text(f"[linq.v2]\n{rules.read_text()}")
-    return DriftCheck(redis, ConfigFile(rules), settings, check._clock)
+    return DriftCheck(redis, ConfigFile(rules), settings, time.time)
 
 
 async def logs_of(check: DriftCheck) -> dict[str, dict[str, Any]]:
