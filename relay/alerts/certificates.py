@@ -1,7 +1,7 @@
-"""The ends of the subscribers' certificates, kept in Redis and looked at anew every few hours.
+"""The ends of the subscribers' certificates, kept in Redis and checked again every few hours.
 
-A look is a TLS connection as of a delivery, with the same authorities and egress rules, on which nothing is sent. Of a
-server that cannot be connected to, the last known end stays.
+A check opens a TLS connection as for a delivery, with the same authorities and egress rules, on which nothing is sent.
+If a server cannot be reached, the last known end is kept.
 """
 
 from __future__ import annotations

@@ -172,14 +172,16 @@ def _messages_missing(facts: Facts, limit: AboveCount) -> Iterator[Found]:
     for sample in facts.of("relay_gap_messages_missing"):
         if sample.value > limit.above:
             of = f" of the account {sample.labels['account']}" if sample.labels.get("account") else ""
-            yield Found(sample.labels, sample.value, f"{sample.value:.0f} messages{of} at Linq never came")
+            yield Found(sample.labels, sample.value, f"{sample.value:.0f} messages{of} at Linq never arrived")
 
 
 def _outage_not_backfilled(facts: Facts, limit: AboveAge) -> Iterator[Found]:
     ended = facts.value("relay_outage_not_backfilled_timestamp_seconds")
     if ended is not None and limit.above < facts.now - ended < 3 * DAY:
         age = facts.now - ended
-        yield Found({}, age, f"what an outage lost is not put back, {format_duration(age)} after its end")
+        yield Found(
+            {}, age, f"the messages that an outage lost are not backfilled, {format_duration(age)} after its end"
+        )
 
 
 def _contract_changed(facts: Facts, _: object) -> Iterator[Found]:

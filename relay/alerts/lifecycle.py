@@ -1,7 +1,7 @@
 """The life of an alert. Pure.
 
-A problem is pending until it has lasted for its time, and is forgotten without a word if it goes before. Then it fires:
-a webhook is made when that begins, and another one when the problem is over.
+A problem is pending until it has lasted for its time, and is forgotten without a webhook if it ends sooner. Then it
+fires: a webhook is made when that begins, and another one when the problem is over.
 """
 
 from __future__ import annotations

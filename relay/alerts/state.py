@@ -1,7 +1,7 @@
 """The alerts in Redis: what is firing or pending, and the webhooks that are still to be sent.
 
 The beginning of an alert and its webhook are stored in one transaction, which only the holder of the lease can make:
-of several workers exactly one tells of it, and after a restart it is neither forgotten nor told again.
+of several workers exactly one sends it, and a restart neither loses nor repeats it.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _ALLOW = "if that is right, run relay bootstrap apply --allow-delete"
 
 
 class Approval(Enum):
-    """The degree to which an operator stands behind the deletions of a run."""
+    """The deletions that an operator allows a run to make."""
 
     SCHEDULED = auto()
     """Unattended."""

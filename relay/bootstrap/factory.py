@@ -53,7 +53,7 @@ def check_lines(accounts: Sequence[tuple[str | None, Collection[str]]]) -> None:
     """Check that no line is in two accounts.
 
     Raises:
-        LinqApiError: one is: its events would come twice, and two secrets would stand for the same line.
+        LinqApiError: one is: its events would come twice, and two secrets would prove the same line.
     """
     for (first, lines), (second, others) in combinations(accounts, 2):
         if both := sorted({*lines} & {*others}):

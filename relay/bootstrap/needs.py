@@ -1,4 +1,4 @@
-"""The settings that calls to Linq's APIs need; a worker asks for them without the rest of this package."""
+"""The settings that calls to Linq's APIs need; a worker imports them without the rest of this package."""
 
 from __future__ import annotations
 

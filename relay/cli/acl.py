@@ -44,7 +44,7 @@ class Form(StrEnum):
 @command(app, examples=EXAMPLES)
 def acl(
     *,
-    viewer: Annotated[bool, typer.Option("--viewer", help="The user of commands that only look.")] = False,
+    viewer: Annotated[bool, typer.Option("--viewer", help="The user of commands that only read.")] = False,
     topic: Annotated[str | None, typer.Option(metavar="TOPIC", help="The topic that a team pulls from.")] = None,
     group: Annotated[str | None, typer.Option(metavar="GROUP", help="The consumer group of the team.")] = None,
     user: Annotated[
@@ -65,7 +65,7 @@ def acl(
     name, rule = _rule(shards, topic, group, viewer=viewer)
     name = user or name
     if not name.isascii() or not name.isprintable() or " " in name:
-        raise typer.BadParameter("a user of Redis has a name without blanks", param_hint="--user")
+        raise typer.BadParameter("the name of a Redis user has no spaces", param_hint="--user")
     match form:
         case Form.COMMAND:
             typer.echo(f"ACL SETUSER {name} on >PASSWORD {rule}")

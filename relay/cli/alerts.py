@@ -100,7 +100,7 @@ def test(*, view: View) -> None:
     if view.json:
         print_json(answer)
     else:
-        say("The test webhook was taken.", fg="green")
+        say("The test webhook was accepted.", fg="green")
 
 
 async def _read(settings: Settings) -> tuple[list[Alert], Sending, int]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def commands(help: str | None = None, *, examples: Sequence[str] = ()) -> typer.Typer:  # noqa: A002  typer's name
-    """Return the place for the commands of a module; `help` is that of the group, if they are one."""
+    """Return the typer app for the commands of a module; `help` is the text of the group, if they are a group."""
     app = typer.Typer(
         cls=RelayGroup,
         help=help,

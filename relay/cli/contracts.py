@@ -97,7 +97,7 @@ def show(event_type: TypeArgument, *, api: ApiOption = None, view: View) -> None
     view=("json",),
 )
 def accept(event_type: TypeArgument, *, api: ApiOption = None, why: WhyOption = "", view: View) -> None:
-    """Accept the changes of an event type as known; facts that were lost are learned anew."""
+    """Accept the changes of an event type as known; facts that were lost are learned again."""
     accepted = run(_accept(load_settings(), event_type, why, api))
     if view.json:
         print_json({"accepted": [{"version": each.pair.version, "what": each.what} for each in accepted]})

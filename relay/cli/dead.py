@@ -228,7 +228,7 @@ async def _numbers(settings: Settings) -> dict[GroupName, int]:
 
 def _tell_rest(cursor: str | None) -> None:
     if cursor is not None:
-        typer.echo(f"There are more; go on with --cursor {cursor}", err=True)
+        typer.echo(f"There are more; continue with --cursor {cursor}", err=True)
 
 
 async def _list(

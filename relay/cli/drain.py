@@ -143,7 +143,7 @@ async def _check_host(redis: Redis, host: str, now_ms: float) -> None:
 
 
 async def _wait(redis: Redis, host: str, timeout: float, *, is_quiet: bool) -> _Left:
-    """Return what is left when it is nothing, or at the timeout; say what is waited for whenever that changes."""
+    """Wait until nothing is left, or the timeout has passed; return what is left. Print it whenever it changes."""
     deadline = time.monotonic() + timeout
     said = ""
     while True:
@@ -157,7 +157,7 @@ async def _wait(redis: Redis, host: str, timeout: float, *, is_quiet: bool) -> _
 
 
 async def _left(redis: Redis, host: str) -> _Left:
-    """Return what is in flight. Every host's jobs are known by their leases, also those of a worker that is silent."""
+    """Return the work in flight. The jobs of all hosts are known by their leases, even if their worker is silent."""
     concerned = [
         process
         for process in await processes(redis, time.time() * 1000)

@@ -23,7 +23,9 @@ from relay.services.topics.events import search as search_events
 
 HandleOption = Annotated[
     str | None,
-    typer.Option("--handle", metavar="HANDLE", help="Only with this person's phone number or e-mail address."),
+    typer.Option(
+        "--handle", metavar="HANDLE", help="Only events of a person with this phone number or e-mail address."
+    ),
 ]
 
 app = commands(
@@ -108,7 +110,7 @@ def search(
     if found.cursor is None:
         say(f"All {counted(found.entries, 'event')} of the period were searched.")
     else:
-        say(f"Everything since {view.time(found.searched_to_ms)} was searched; go on with --cursor {found.cursor}")
+        say(f"Everything since {view.time(found.searched_to_ms)} was searched; continue with --cursor {found.cursor}")
 
 
 async def _search(

@@ -130,7 +130,7 @@ def check(
     Exit code 1 if there is a difference, 2 if DIR has no usable fixtures. A type that no topic holds is no difference.
     """
     if not directory.is_dir():
-        raise typer.BadParameter(f"{directory} is no directory; relay fixtures record makes it", param_hint="DIR")
+        raise typer.BadParameter(f"{directory} is not a directory; relay fixtures record creates it", param_hint="DIR")
     committed = _read(directory)
     if not committed:
         raise typer.BadParameter(f"{directory} has no fixtures; relay fixtures record writes them", param_hint="DIR")

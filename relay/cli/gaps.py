@@ -116,7 +116,7 @@ def backfill(
 
 
 def _settle(settings: Settings, view: View) -> None:
-    """Forget an outage of which nothing is left, so that no alert tells of it any more."""
+    """Forget an outage that has lost nothing any more, so that its alert ends."""
     accounts = accounts_of(settings, read_config(settings.relay_config))
 
     async def settle() -> bool:
@@ -173,7 +173,7 @@ def _jobs(settings: Settings, job: _Job) -> list[_Job]:
 
 
 def _remaining(job: _Job, accounts: Sequence[str | None], last: Mapping[str | None, Walk]) -> list[_Job]:
-    """Return the jobs of a run over accounts; one that ended early goes on with the same span in those not done."""
+    """Return the jobs of a run over accounts; one that ended early continues, with the same span, in those left."""
     begun = next((walk for walk in last.values() if walk.state is not WalkState.DONE), None)
     asked = job.asked
     if begun is not None:

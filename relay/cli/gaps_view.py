@@ -33,7 +33,7 @@ class Shown:
 
 
 def beginning(walk: Walk, view: View, *, resume: bool) -> str:
-    """Return the sentence that a walk begins with: its span, its lines, and what is done if it is resumed."""
+    """Return the sentence printed when a walk begins: its span, its lines and, if it is resumed, its progress."""
     span = f"{view.time(walk.since_ms)} to {view.time(walk.until_ms)}"
     if resume:
         return f"Resuming the run of {view.time(walk.started_ms)}: {span}; {counted(walk.chats, 'chat')} done."
@@ -53,11 +53,11 @@ def print_walk(walk: Walk, view: View) -> None:
     found, chats = f"{walk.missing:,} of {counted(walk.messages, 'message')}", len(walk.chats_with_gaps)
     say(f"{found} missing, in {counted(chats, 'chat')}; {counted(walk.calls, 'call')} to Linq.")
     if walk.untaken:
-        say(f"{walk.untaken:,} of them are for no topic that takes history; they stay where they are.")
+        say(f"{walk.untaken:,} of them match no topic that takes history; they are not put back.")
     if walk.before or walk.meanwhile:
         say(f"{walk.before:,} had been put back before, {walk.meanwhile:,} came meanwhile.")
     if walk.unreadable:
         what = counted(walk.unreadable, "missing message")
-        say(f"{what} cannot be put back: what Linq tells of them is no message (gaps.unreadable in the log).")
+        say(f"{what} cannot be put back: what Linq returns for them is not a message (gaps.unreadable in the log).")
     if walk.gone:
         say(f"{counted(walk.gone, 'chat')} listed by Linq no longer exist.")

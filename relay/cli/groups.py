@@ -116,7 +116,7 @@ def delete(
     *,
     dead: Annotated[
         str | None,
-        typer.Option(metavar="keep|drop", help="What becomes of its dead letters; needed with --yes if it has some."),
+        typer.Option(metavar="keep|drop", help="Keep or drop its dead letters; required with --yes if it has any."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: DryRunOption = False,
@@ -136,7 +136,7 @@ def delete(
     has_terminal = sys.stdin.isatty() and not view.json
     if found.dead and dead is None and not dry_run:
         if yes or not has_terminal:
-            text = f"{name} has {counted(found.dead, 'dead letter')}; choose what becomes of them: keep or drop"
+            text = f"{name} has {counted(found.dead, 'dead letter')}; choose keep or drop for them"
             raise typer.BadParameter(text, param_hint="--dead")
         dead = "drop" if typer.confirm("Drop its dead letters, too?") else "keep"
     if not (dry_run or yes):
@@ -160,7 +160,7 @@ def _print_effect(group: PullGroup) -> None:
     say(f"{name} has {counted(group.lag, 'unread event')}, {group.pending} pending{letters}.")
     active = [each.name for each in group.members if each.kind != "returned" and each.idle_ms < _ACTIVE_MS]
     if active:
-        say(f"It is read now, by {', '.join(active)}: stop them first, or they make it again and begin anew.")
+        say(f"It is being read by {', '.join(active)}: stop them first, or they create it again and start over.")
 
 
 def _age(ms: int | None) -> str:

@@ -42,8 +42,8 @@ TABLE: dict[str, Entry] = {
     "sandbox": Entry("sandbox", RUN, "Simulate Linq: its API, signed webhooks, conversations and faults."),
     "demo": Entry("sandbox", RUN, "Run everything against a sandbox, with two sample teams."),
     "listen": Entry("listen", RUN, "Show a topic's events as they come, and POST them to this machine."),
-    "trigger": Entry("trigger", RUN, "Let the sandbox send an event of a type."),
-    "health": Entry("health", OBSERVE, "Ask a role on this machine whether it works."),
+    "trigger": Entry("trigger", RUN, "Have the sandbox send an event of a given type."),
+    "health": Entry("health", OBSERVE, "Check whether a role on this machine works."),
     "ledger": Entry("ledger", OBSERVE, "Show where every event is, and whether the numbers balance."),
     "topics": Entry(
         "topics",

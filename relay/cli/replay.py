@@ -79,7 +79,7 @@ def start(
     if event_id is not None:
         if since or until or dry_run or not which.is_any:
             raise typer.BadParameter(
-                "it sends one event: only --to, --topic, --why and --json go with it", param_hint="--id"
+                "it sends one event, and can be combined with --to, --topic, --why and --json only", param_hint="--id"
             )
         send_one(event_id, to, topic, why, view)
         return

@@ -37,7 +37,7 @@ def send_one(event_id: str, to: str | None, topic: str | None, why: str, view: V
     say(f"Event {sent.event_id} of {sent.place.topic} is queued for {sent.subscription}.")
     for note in sent.notes:
         say(f"It waits: {note}.", fg="yellow")
-    say(f"relay event {sent.event_id} shows what becomes of it.")
+    say(f"relay event {sent.event_id} shows what happens to it.")
 
 
 async def _send(settings: Settings, event_id: str, to: str, topic: str | None, why: str, view: View) -> Resent:

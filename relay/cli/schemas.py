@@ -40,7 +40,7 @@ def schemas(
     for path in of_no_event:
         is_stale = True
         if check:
-            typer.echo(f"{path} is of no event any more; run: relay schemas {directory}", err=True)
+            typer.echo(f"{path} belongs to no event type any more; run: relay schemas {directory}", err=True)
         else:
             path.unlink()
             typer.echo(f"deleted {path}")

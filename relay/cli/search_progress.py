@@ -41,7 +41,7 @@ def continued_by(command: str, missing: str, view: View) -> Iterator[None]:
 
 @contextmanager
 def search_progress(view: View) -> Iterator[Callable[[Progress], None]]:
-    """Show how far a search has come, on a terminal; yields the function to be told."""
+    """Show the progress of a search on a terminal; yield the function that reports it."""
     with progress() as bars:
         task = bars.add_task("searching", total=None, visible=False)
 

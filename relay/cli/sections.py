@@ -1,4 +1,4 @@
-"""Titles, labelled rows and wrapped text of what is told about one thing, such as an event."""
+"""Titles, labelled rows and wrapped text, for commands that show one thing, such as an event."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def cancel(*, why: WhyOption = "", view: View) -> None:
 
 @asynccontextmanager
 async def _context(settings: Settings, number: int | None = None) -> AsyncIterator[Context]:
-    """Open the surroundings with `number` shards; by default those of the growth that is noted, if there is one."""
+    """Open a context with `number` shards; by default the number that a growth under way aims at."""
     if number is None:
         async with open_store(settings) as redis:
             growth = await read_growth(redis)

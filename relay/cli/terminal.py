@@ -49,7 +49,7 @@ def escape_what_cannot_be_encoded() -> None:
 
 
 def flush() -> bool:
-    """Write what is buffered; False if the reader has closed the pipe, after which nothing is written any more."""
+    """Write what is buffered. Return False if the reader has closed the pipe; later output is then discarded."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

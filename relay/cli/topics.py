@@ -54,7 +54,7 @@ def topics(context: typer.Context, *, view: View) -> None:
     ]
     for topic in states:
         if topic.nearest is not None:
-            say(f'{topic.name} is no topic. Did its readers mean "{topic.nearest}"?')
+            say(f'{topic.name} is not a topic. Did its readers mean "{topic.nearest}"?')
     if groups:
         print_table("Consumer groups", ("group", "topic", "kind", "lag", "pending"), groups, view)
 
@@ -80,7 +80,10 @@ def drop(
     dry_run: DryRunOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also if a subscription or a consumer group has not read all of its events.")
+        bool,
+        typer.Option(
+            "--force", help="Drop it even if a subscription or a consumer group has not read all of its events."
+        ),
     ] = False,
     why: WhyOption = "",
     view: View,

@@ -1,4 +1,4 @@
-"""relay.toml for processes that only look: read again when it changes, without the secrets that it refers to."""
+"""relay.toml for processes that do not deliver: read again when it changes, without the secrets that it refers to."""
 
 from __future__ import annotations
 

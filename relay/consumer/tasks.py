@@ -125,7 +125,7 @@ class Run:
             self._fail(error)
 
     async def _try_later(self, event: Event, error: Exception) -> None:
-        """Have an event handled again. It takes no place from the others meanwhile: its shard may be away."""
+        """Have an event handled again later. Until then it occupies no place of the others: its shard may be away."""
         again: Event | None = None
         try:
             again = await self._connected.of(event.shard).run(self._member.failed(event, error))

@@ -105,7 +105,7 @@ class Readings:
                 direction is None,
                 service is None,
             )
-            count = counts.get(reading)  # one look-up: a tuple is hashed anew for each
+            count = counts.get(reading)  # one look-up: a tuple is hashed again for each
             if count is not None:
                 count.events += weight
             elif len(counts) < _MAX_READINGS:

@@ -14,7 +14,7 @@ in a row have it in less than four fifths as many: a part of the events has anot
 before is added to them; one that is not is left out, so that the comparison does not get used to the change. One odd
 event changes nothing, and without events nothing is judged: a rare type may be silent.
 
-A lost fact that comes back is no change any more. One that an operator accepts is learned anew.
+A lost fact that comes back is no change any more. One that an operator accepts is learned again.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def learn(contract: Contract, tally: Tally, now_ms: int) -> Learned:
 
 
 def accept(contract: Contract) -> Contract:
-    """Return a contract whose changes are known; the facts that were lost are learned anew."""
+    """Return a contract whose changes are known; the facts that were lost are learned again."""
     shares = {fact: Share() if LOST + fact in contract.changes else share for fact, share in contract.shares.items()}
     return replace(contract, shares=shares, changes={})
 

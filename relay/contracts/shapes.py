@@ -55,7 +55,7 @@ class Shape:
             self.items.merge(other.items)
 
     def places(self, path: str = "") -> Iterator[tuple[str, frozenset[str]]]:
-        """Yield each place, such as `data.parts[].type`, with its kinds; what is above a place comes before it."""
+        """Yield each place, such as `data.parts[].type`, with its kinds; a parent before its children."""
         if path:
             yield path, frozenset(self.kinds)
         for name in sorted(self.keys):

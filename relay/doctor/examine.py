@@ -74,7 +74,7 @@ async def _errors_as_findings(area: str, check: Awaitable[list[Finding]], remedy
     try:
         return await check
     except NoPermissionError as error:
-        remedy = "grant this user the rights that relay acl prints, or to only look those of relay acl --viewer"
+        remedy = "grant this user the rights of relay acl, or for commands that only read those of relay acl --viewer"
         return [Finding(area, State.NOT_CHECKED, f"not checked: {describe(error)}", remedy)]
     except (RelayError, *REDIS_ERRORS) as error:
         return [problem(area, describe(error), remedy)]

@@ -60,7 +60,7 @@ def _finding(row: Status) -> Finding:
     if row.state.startswith("silent"):
         return warning(AREA, what, "check that the line is still in use, and its status in Linq's dashboard")
     if row.state.startswith("another relay"):
-        return problem(AREA, what, "settle it: deploy/docs/linq.md, Whose subscriptions they are")
+        return problem(AREA, what, "see deploy/docs/linq.md, Ownership of subscriptions")
     if row.state.startswith("malformed"):
         return warning(AREA, what, "correct it at Linq; the relay does not touch it")
     return problem(AREA, what, "relay bootstrap apply")

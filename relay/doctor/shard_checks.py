@@ -41,7 +41,7 @@ _NOTABLE = 64 * 2**20  # bytes of topics on a shard, below which it does not mat
 
 
 async def examine_number(redis: Redis) -> list[Finding]:
-    """Return the finding about the number of shards; none if it is one, or cannot be read, which others tell."""
+    """Return the finding about the number of shards; none with one shard, or if it cannot be read."""
     try:
         await require_known_number(redis)
         growth = await read_growth(redis)

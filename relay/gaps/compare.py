@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from relay.store.gaps.message_index import MessageIndex
 
 
-_NOTE = "no event can be made of what Linq tells of it; the walk goes on without it"
+_NOTE = "no event can be made from what Linq returns for it; the walk continues without it"
 
 log = structlog.get_logger()
 

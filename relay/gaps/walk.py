@@ -130,7 +130,7 @@ class Walker:
             if cursor is None:
                 return
             if cursor in seen or len(seen) > _MAX_PAGES:
-                raise WalkError(f"Linq's list of the chats of {line} goes round in circles; nothing more was read")
+                raise WalkError(f"Linq's list of the chats of {line} repeats its pages; nothing more was read")
             seen.add(cursor)
 
     async def _read_chats(self, line: str, chats: Sequence[dict[str, Any]]) -> int:

@@ -92,7 +92,7 @@ class Acceptor:
 
 
 async def open_listeners(listen: Listen, *, share_port: bool = False) -> Sequence[socket.socket]:
-    """Open the sockets of an address: one for each that its host name has, one for both families of `[::]`.
+    """Open the sockets of an address: one for each address of its host name, one for both families of `[::]`.
 
     Raises:
         OSError: the address is not available.

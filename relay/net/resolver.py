@@ -2,7 +2,7 @@
 
     host  ->  cache  ->  lookup (`relay.net.dns`), shared by all that wait for it  ->  egress policy  ->  addresses
 
-Every connection is opened to an address from here and no name is resolved elsewhere, so a name that is resolved anew
+Every connection is opened to an address from here and no name is resolved elsewhere, so a name that is resolved again
 cannot lead to an address that was not checked. A lookup that fails while an older result is known leaves that in use
 (RFC 8767), and each caller waits only as long as its own deadline allows.
 """

@@ -1,4 +1,4 @@
-"""The rules in force, for those who only look: relay.toml and the subscriptions made by the API, without secrets."""
+"""The rules in force, without secrets, for code that only reads: relay.toml and the subscriptions made by the API."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _teams_beside(file: RelayConfig, sources: StoredSources) -> dict[str, Team]:
 def _second_of_exclusive(
     file: RelayConfig, usable: list[Subscription], records: Mapping[str, StoredSubscription]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the stored subscriptions of exclusive topics that another one has, and why; the older one has it."""
+    """Yield the stored subscriptions whose exclusive topic another one has (the older wins), with the reason."""
     exclusive = {topic.name for topic in file.topics if topic.exclusive}
     if not exclusive:
         return

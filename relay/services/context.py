@@ -80,7 +80,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
 
 @asynccontextmanager
 async def open_lasting_context(settings: Settings) -> AsyncIterator[Context]:
-    """Open those of a process, which starts also while Redis is away, and checks the number of shards by itself."""
+    """Open the context of a process, which starts while Redis is away, and checks the number of shards by itself."""
     async with open_store(settings) as redis:
         yield _context(settings, redis)
 

@@ -1,4 +1,4 @@
-"""Words that the faces of the relay have in common."""
+"""Texts that the command line, the API and the page have in common."""
 
 from __future__ import annotations
 

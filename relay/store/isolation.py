@@ -59,7 +59,7 @@ async def wrong_keys(redis: Redis, expected: Mapping[str, str]) -> list[WrongKey
 def repair_of(wrong: Sequence[WrongKey]) -> str:
     """Return the commands by which an operator repairs keys; they delete nothing."""
     commands = "; ".join(f"RENAME {key.key} {key.key}:overwritten" for key in wrong)
-    return f"another client has overwritten it; in redis-cli: {commands}; the relay then goes on by itself"
+    return f"another client has overwritten it; in redis-cli: {commands}; the relay then continues by itself"
 
 
 def is_wrong_type(error: BaseException) -> bool:

@@ -170,7 +170,7 @@ async def test_one_event_is_sent_again(redis: Redis) -> None:
     said = await invoke_beside("replay", "--id", "e-1", "--to", "bot", "--why", "lost")
     assert said.out == (
         "Event e-1 of support is queued for bot.\nIt waits: the subscription is paused: maintenance.\n"
-        "relay event e-1 shows what becomes of it.\n"
+        "relay event e-1 shows what happens to it.\n"
     )
     [(entry, fields)] = await redis.xrange(KEYS.lane("bot", "replay"))
     assert (fields[b"id"], fields[b"dead_topic"]) == (b"e-1", b"support")

@@ -214,6 +214,16 @@ def test_every_layer_is_on_the_architecture_page() -> None:
     assert all(f"/{folder}`" in text for folder in folders)
 
 
+NAMED_FILE = re.compile(r"`((?:[\w-]+/)+[\w.-]+\.(?:py|lua|toml|yaml|sh))`")
+
+
+def test_files_that_pages_name_exist() -> None:
+    parents = (ROOT, ROOT / "relay", ROOT / "relay" / "store", ROOT / "workers", ROOT / "deploy")
+    names = {(path.name, name) for path in DOCS.glob("*.md") for name in NAMED_FILE.findall(path.read_text())}
+    written = {found for found in names if found[0] != "changes.md"}
+    assert sorted(found for found in written if not any((parent / found[1]).exists() for parent in parents)) == []
+
+
 def test_every_page_is_reachable_from_the_readme() -> None:
     seen, pending = set(), [README]
     while pending:

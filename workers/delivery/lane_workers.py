@@ -188,7 +188,7 @@ class LaneWorkers:
                 self._wanted.add(name)
 
     def resync(self) -> None:
-        """Make every lane search for orphans: Redis was away, and may have lost what it had confirmed.
+        """Make every lane search for orphans: Redis was away, and may have lost writes that it had confirmed.
 
         Whichever step of the partition meets the outage calls it: the others may not.
         """

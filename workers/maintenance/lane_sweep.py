@@ -197,7 +197,7 @@ class LaneSweep:
             await wakeups.wake(self._redis, wakeups.deliver(self._key, partition), min(lanes.values()))
 
     async def _audit_removed(self) -> None:
-        """Count what was deleted of lanes that are not in relay.toml any more, some of them in turn."""
+        """Count what was deleted of lanes that relay.toml no longer has; a few lanes per sweep, in turn."""
         if self._removed_turn >= len(self._removed):
             self._removed_turn = 0
         for name in self._removed[self._removed_turn : self._removed_turn + _REMOVED_IN_TURN]:

@@ -137,7 +137,7 @@ class Retention:
             self._note_letters(name, look.letters, dead)
 
     def _note_letters(self, name: str, letters: LettersLook, bounds: DeadBounds) -> None:
-        """Remember the dead letters of a lane that were just bounded: the same ones need no look at their size."""
+        """Remember the dead letters of a lane that were just bounded: their size is not read again meanwhile."""
         self._letters.pop(name, None)
         if letters.number:
             self._letters[name] = letters, bounds

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 async def record_line_changes(
     redis: Redis, entries: Sequence[InboxEntry], events: Sequence[Event | Undecodable]
 ) -> None:
-    """Record the changes that a batch tells; without effect, and without a command, if it tells none.
+    """Record the changes of lines in a batch; sends no command if it has none.
 
     An event tells only of the line that it is of: that of the secret which verified it, or one of its account.
     """

@@ -33,7 +33,7 @@ _finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
 
 
 class KindLines:
-    """The lines that requests for events of a kind have in common: of one line, say, in one topic.
+    """The header lines that requests for similar events have in common, such as those of one line in one topic.
 
     The lanes of a process share them: 1,000 that read one topic with 256 lines would have 200 MB of their own.
     """

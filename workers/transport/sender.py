@@ -115,7 +115,7 @@ class LaneSender:
         )
 
     def _kept(self, response: Response, outcome: Outcome) -> tuple[str, str]:
-        """Return what is kept of a response: of a failure or a flawed one, and of a success."""
+        """Return the texts that are kept of a response: of a failed or flawed one, and of a success to be compared."""
         if response.flaw is not None:
             return str(response.flaw), ""
         if self._endpoint.keeps_answers:

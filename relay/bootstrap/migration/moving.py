@@ -1,4 +1,4 @@
-"""The steps of the move from v2 to v3. Each run finds by itself which are done, so an interrupted one just goes on.
+"""The steps of the move from v2 to v3. Each run finds out which are done, and continues there.
 
     1  v3 on       every line has a subscription at v3 (and v2 stays on)
     2  compare     both were on for the time that the operator chose, and v3 missed no message of v2

@@ -1,1 +1,1 @@
-"""Ownership of subscriptions at Linq: whose they are, and how they change hands."""
+"""Ownership of subscriptions at Linq: the relay that owns each, and how one changes owner."""

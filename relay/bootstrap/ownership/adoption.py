@@ -106,7 +106,7 @@ def _line_of(found: LinqSubscription, line: str | None) -> str:
     if line is None:
         if len(found.phone_numbers) != 1:
             many = f"{len(found.phone_numbers)} lines" if found.phone_numbers else "every line"
-            raise StoreError(f"subscription {found.id} is for {many}; say with --line which one it is to serve")
+            raise StoreError(f"subscription {found.id} is for {many}; choose with --line which of them it serves")
         return next(iter(found.phone_numbers))
     if found.phone_numbers and line not in found.phone_numbers:
         raise StoreError(f"subscription {found.id} is filtered by {', '.join(sorted(found.phone_numbers))}, not {line}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def left_behind(survey: Survey, now: float) -> list[Step]:
-    """Return the deletions of what is ours and leads elsewhere; `HOLD` for what is still needed.
+    """Return a deletion for each subscription of ours that leads elsewhere; `HOLD` for one that is still needed.
 
     `now` is Unix seconds. Pure.
     """

@@ -99,7 +99,7 @@ class Reconciler:
         return (await desired_state_of(self._config, self._public_url, self._api)).lines
 
     async def listed_lines(self) -> list[ListedLine]:
-        """Return what Linq's list tells of each line of the account, whatever relay.toml says of it.
+        """Return the facts in Linq's list about each line of the account, also of those that relay.toml excludes.
 
         Raises:
             LinqApiError: Linq failed.

@@ -82,7 +82,7 @@ class Session:
             elif key not in "rs":
                 tell(HELP)
             elif self._last is None:
-                tell("no event has come yet")
+                tell("no event has arrived yet")
             elif key == "s":
                 show_body(self._last)
             else:
@@ -91,7 +91,7 @@ class Session:
     def _toggle(self) -> None:
         if self._goes_on.is_set():
             self._goes_on.clear()
-            tell("paused; p goes on, with the events that came meanwhile")
+            tell("paused; p continues, with the events that arrived meanwhile")
         else:
             self._goes_on.set()
             tell("going on")

@@ -90,7 +90,7 @@ class Api:
                     if name == "event":
                         yield data
                     elif name == "gap":
-                        tell("events after the last one are no longer in the topic; it goes on with the oldest kept")
+                        tell("events after the last one are no longer in the topic; continuing with the oldest kept")
             except (aiohttp.ClientError, TimeoutError, Lost) as error:
                 if last is None and not isinstance(error, Lost):
                     raise ApiError(self._unreachable(error)) from None

@@ -63,7 +63,7 @@ class Claims:
         return bool(due)
 
     def take(self, want: int) -> list[Pending]:
-        """Take the next ones: up to `want` that were never begun together, another one alone."""
+        """Take the next events: up to `want` that were never begun together, any other alone."""
         rows = [first] = [self._due.popleft()]
         while first.deliveries == 0 and len(rows) < want and self._due:
             if self._due[0].deliveries or self._kind(self._due[0]) != self._kind(first):

@@ -183,7 +183,7 @@ class Member:
         return self.is_stopping and not self._has_handed_back
 
     def hand_back(self, keep: Collection[str] = ()) -> Steps[None]:
-        """Hand back what is pending for this member, once, without those of `keep`; the next member gets it at once.
+        """Hand back the events that are pending for this member, except `keep`; the next member gets them at once.
 
         It raises an error of Redis, and waits for nothing.
         """
@@ -202,7 +202,7 @@ class Member:
             yield from self._return(by_count)
 
     def leave(self, failed: Iterable[Event] = (), error: Exception | None = None) -> Steps[None]:
-        """Acknowledge what is done, hand back the rest, and leave the group; `error` is that of the `failed` ones."""
+        """Acknowledge finished events, hand back the rest, leave the group; `error` is that of `failed` events."""
         self.stop()
         yield from self._flush_once()
         most = self._options.max_deliveries

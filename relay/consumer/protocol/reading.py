@@ -210,7 +210,7 @@ class Reading:
                 self._claimed_at = self._looked_at
 
     def _claim(self, want: int) -> Steps[None]:
-        """Claim what is due: events that were never begun together, another one alone."""
+        """Claim the events that are due: those that were never begun together, any other alone."""
         rows, most = self.claims.take(want), self._options.max_deliveries
         first = rows[0]
         if most and first.deliveries >= most:

@@ -17,7 +17,7 @@ _PAGE = 100
 
 
 def renew(reading: Reading) -> Steps[None]:
-    """Renew the claims on what a member has; notice what it no longer has, and what it does not know of.
+    """Renew a member's claims; notice events that it no longer has, and pending ones that it does not know.
 
     Events that have been idle for so long that another member may claim them in the same moment are claimed as they
     were seen: those that are taken meanwhile belong to the other member.

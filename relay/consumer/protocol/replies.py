@@ -107,7 +107,7 @@ def stream_of(reply: Any) -> Stream | None:
 
 
 def missed_by(group: Group, stream: Stream, counted: int) -> int:
-    """Return how many events were trimmed before the group read them; -1 if at least one was, and nothing tells more.
+    """Return the number of events trimmed before the group read them; -1 if at least one was and the number is unknown.
 
     `counted` is the number of removed entries of the stream up to which they have been counted.
     """

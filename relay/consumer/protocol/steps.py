@@ -93,7 +93,7 @@ class Commands(NamedTuple):
 
 
 class DeleteUnless(NamedTuple):
-    """Delete the consumer `member`, unless an event is pending for it: also not if one becomes so meanwhile."""
+    """Delete the consumer `member` in one step, unless an event is pending for it."""
 
     stream: str
     group: str

@@ -209,6 +209,6 @@ def _names_loopback(host: str) -> bool:
 
 
 def _described(host: str, address: Address, equivalent: Address) -> str:
-    """Describe a destination for an error: the host if it is a name, the address, and the address it stands for."""
+    """Describe a destination for an error: the host if it is a name, the address, and the address that it embeds."""
     text = str(address) if equivalent == address else f"{address} (that is {equivalent})"
     return text if address_of(host) == address else f"{host} at {text}"

@@ -13,7 +13,7 @@ from relay.core.durations import parse_duration
 def _reference(text: str) -> str:
     source, _, value = text.partition(":")
     if source not in {"env", "file"} or not value:
-        raise ValueError('write the key as "env:NAME" or "file:PATH"; it must not stand in relay.toml itself')
+        raise ValueError('write the key as "env:NAME" or "file:PATH"; it must not be written in relay.toml itself')
     return text
 
 

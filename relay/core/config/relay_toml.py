@@ -111,7 +111,7 @@ class Subscription(EndpointTable):
     """
     shape: Literal["2025-01-01", "2026-02-03"] | None = None
     """Version of Linq's v3 payloads in which events are delivered, for a handler that was not moved yet, such as
-    `"2025-01-01"`. A body of the other version is translated, signed anew and marked with `Relay-Shape`; v2 is not
+    `"2025-01-01"`. A body of the other version is translated, signed again and marked with `Relay-Shape`; v2 is not
     translated. Absent: as Linq sent it.
     """
     attempts: AttemptBounds = AttemptBounds()

@@ -91,7 +91,7 @@ class LinqHistory(LinqApi):
             raise
 
     async def _page(self, what: str, call: Callable[[], Awaitable[Any]], field: str) -> Page:
-        """Read a page; one that is shorter than asked for, though the list goes on, is read once more."""
+        """Read a page; a page that is shorter than asked for, and not the last, is read once more."""
         read = partial(_rows_in, field=field)
         page = await self._retried(what, call, read)
         if page.cursor is None or len(page.rows) >= PAGE:

@@ -109,7 +109,9 @@ def read_list(answer: type[Rows], body: bytes, what: str) -> Rows:
     """
     rows = read(answer, body, what)
     if rows.goes_on:
-        raise LinqApiError(f"{what}: the list goes on, which Linq does not document for v2; nothing is changed")
+        raise LinqApiError(
+            f"{what}: the list has another page, which Linq does not document for v2; nothing is changed"
+        )
     return rows
 
 

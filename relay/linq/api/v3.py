@@ -187,7 +187,9 @@ class LinqApi:
             if not goes_on:
                 return rows
             if cursor is None or cursor in cursors:
-                raise LinqApiError(f"{what}: the list goes on, but not as Linq's other lists do; nothing is changed")
+                raise LinqApiError(
+                    f"{what}: the list has another page, but not in the form of Linq's other lists; nothing is changed"
+                )
             cursors.add(cursor)
             asking = partial(call, extra_query={"cursor": cursor})
 
@@ -242,7 +244,7 @@ def _number(row: Any) -> str:
 
 
 def _listed_line(row: Any) -> ListedLine:
-    """Return what a row tells; the type and the reputation are newer than some of Linq's servers."""
+    """Return the facts in a row; some of Linq's servers do not send the type and the reputation yet."""
     reputation = getattr(row.reputation, "status", None) if hasattr(row, "reputation") else None
     kind = getattr(row, "line_type", None)
     return ListedLine(

@@ -40,7 +40,7 @@ def fault_middleware(faults: Faults, error_of: Callable[[ApiFailure], Exception]
 
 
 def wrong_answer(response: web.StreamResponse, fault: ApiAnswer) -> web.StreamResponse:
-    """Return the response as `fault` has it; one without a JSON object stays as it is."""
+    """Return the response as `fault` changes it; a response without a JSON object is returned unchanged."""
     text = response.body if isinstance(response, web.Response) else None
     if not isinstance(text, bytes) or not text.startswith(b"{"):
         return response

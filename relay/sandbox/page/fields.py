@@ -36,7 +36,7 @@ class Field:
     maximum: float | None = None
 
     def value_of(self, text: str) -> Any:
-        """Return the value of a submitted text; one that is not of the type is left as it is, for the model to refuse.
+        """Return the value of a submitted text; a text of another type stays, and the model refuses it.
 
         Raises:
             ValueError: it is not JSON, as the field needs it.

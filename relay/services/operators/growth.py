@@ -184,7 +184,7 @@ async def _switch(  # noqa: PLR0913  the arguments of `apply`
 
 
 async def _until(what_is_left: Callable[[], Awaitable[str]], tell: Tell, poll: float) -> None:
-    """Wait until nothing is left; tell what is whenever that changes."""
+    """Wait until nothing is left; report what is left whenever that changes."""
     told = ""
     while left := await what_is_left():
         if left != told:

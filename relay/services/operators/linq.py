@@ -1,7 +1,7 @@
 """Linq's subscriptions: the drift that the last check found, and a look at Linq itself; for operators.
 
-Looking needs the API of Linq and the rules of bootstrap, which stand above the services; the process that serves the
-page hands the look in (`relay.admin.linq_look`).
+Looking needs the API of Linq and the rules of bootstrap, which are in a layer above the services; the process that
+serves the page hands the look in (`relay.admin.linq_look`).
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def _checked(handle: str) -> str:
         return known
     raise Invalid(
         Problem(
-            "handle", f'"{handle}" is no handle; write a number in E.164, such as +13035550188, or an e-mail address'
+            "handle", f'"{handle}" is not a handle; write a number in E.164, such as +13035550188, or an e-mail address'
         )
     )
 

@@ -135,7 +135,7 @@ class Contracts:
                 except WatchError:
                     continue
                 return changes
-        raise WatchError("others change the contracts all the time")
+        raise WatchError("other processes keep changing the contracts; try again")
 
     async def _stored(self, pipe: Pipeline, pairs: Iterable[Pair]) -> dict[Pair, Contract]:
         wanted = list(pairs)

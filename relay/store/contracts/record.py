@@ -43,7 +43,7 @@ def text_of(contract: Contract) -> str:
 
 
 def contract_of(pair: Pair, text: bytes | None) -> Contract | None:
-    """Return a stored contract; None if there is none, or it cannot be read and is learned anew."""
+    """Return a stored contract; None if there is none, or it cannot be read and is learned again."""
     try:
         found: Mapping[str, Any] = json.loads(text or b"{}")
         return Contract(

@@ -29,7 +29,7 @@ class Outage(NamedTuple):
 
 
 async def pending_outage(redis: Redis) -> Outage | None:
-    """Return the outage that has not been looked at yet; several are one, from the first to the last."""
+    """Return the outage that is not settled yet; several count as one, from the first to the last."""
     found = [each for each in await asyncio.gather(*map(_outage_of, redis.shards)) if each is not None]
     return Outage(min(each.from_ms for each in found), max(each.to_ms for each in found)) if found else None
 

@@ -72,7 +72,7 @@ class Refusals:
         limited: bool = False,
         **example: object,
     ) -> None:
-        """Record a refusal of the kind `code`; `cause` tells causes of one kind apart, in words of our own.
+        """Record a refusal of the kind `code`; `cause`, in words of our own, distinguishes causes of one kind.
 
         `final` marks one that Linq does not send again, `limited` one beyond the sender's budget. `example` is logged
         of the first only.

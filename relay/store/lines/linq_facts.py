@@ -56,7 +56,7 @@ class _Told(BaseModel):
 
 
 class LinqFacts(NamedTuple):
-    """Facts that Linq tells of a line; None where it has told nothing."""
+    """Facts that Linq reports of a line; None for a fact that it has not reported."""
 
     account: str | None = None
     """The name of its account, where several are configured."""

@@ -1,7 +1,7 @@
 """ACL rules: the least rights with which the relay, a viewer and a pulling team can do their work.
 
     relay     every key of its prefix, and the commands that it uses
-    viewer    the same keys, to read only: every command of `relay` that only looks
+    viewer    the same keys, to read only: every command of `relay` that only reads
     team      the stream of one topic, to read and acknowledge, the dead letters and places of its pull groups, the
               names of topics, and the number of shards
 
@@ -96,7 +96,7 @@ def relay_rule(*shards: Keyspace) -> Rule:
 
 
 def viewer_rule(*shards: Keyspace) -> Rule:
-    """Return the rights that the commands need which only look."""
+    """Return the rights that commands need which only read."""
     return Rule(tuple(f"%R~{key.pattern()}" for key in shards), _at(shards[0], VIEWER_COMMANDS, _CLUSTER))
 
 

@@ -109,7 +109,7 @@ def _of_ledger(state: LaneState, labels: tuple[str, str]) -> Iterator[Sample]:
 
 
 def _topic_of(subscription: Subscription | None, stream: str) -> str:
-    """Return the topic of a subscription; of one that is not in relay.toml any more, that of the last `stream`."""
+    """Return the topic of a subscription; if relay.toml no longer has it, the topic of its last stream."""
     if subscription is not None:
         return subscription.topic
     return keys.topic_of(stream) if stream else ""

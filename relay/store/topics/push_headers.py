@@ -38,7 +38,7 @@ def in_shape(record: Record, shape: str) -> Shaped:
 
 
 def signature_headers(secrets: Sequence[SigningSecret], record: Record, timestamp: int) -> dict[str, str]:
-    """Return the Standard Webhooks headers, with a signature of each secret, and those of one older family.
+    """Return the Standard Webhooks headers, with a signature for each secret, and the headers of one older family.
 
     The older family is that of the API that the event came through: v3's `X-Webhook-Timestamp` and hex signature, or
     v2's `sha256=` over the body alone. They share a header's name, so only one can be sent, and it has room for one

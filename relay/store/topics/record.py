@@ -156,7 +156,7 @@ def record_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Record:
 
 
 def origin_of(fields: Mapping[bytes, bytes]) -> Origin | None:
-    """Return the origin of an event; None if its entry does not tell, as those of older releases."""
+    """Return the origin of an event; None if its entry, of an older release, does not have it."""
     try:
         proof, generation, address = fields.get(b"via", b"").decode().split(" ")
         return Origin(Proof(proof), int(generation), None if address == "-" else address)

@@ -1,6 +1,6 @@
 """The admin listener: serves `/live`, `/ready` and `/metrics`, with deadlines and limits as the public one has.
 
-It needs few connections, and a probe asks anew each time; so a client that is slow, or keeps many connections, is the
+It needs few connections, and each probe opens a new one; so a client that is slow, or keeps many connections, is the
 first to be disconnected. With a portal (the API and the pages) it has more, but a part of them is never busy with the
 portal, so that probes are answered however many requests and streams that has.
 

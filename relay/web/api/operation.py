@@ -59,7 +59,7 @@ class Call:
     principal: Principal
     request: web.Request
     renew: Callable[[], Awaitable[Principal]]
-    """Reads the principal of the token anew."""
+    """Reads the principal of the token again."""
     version: int | None = None
     """The version in If-Match; None without one, or with `*`."""
 

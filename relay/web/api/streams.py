@@ -154,7 +154,7 @@ async def send_stream(
     source: AsyncGenerator[bytes, None],
     renew: Callable[[], Awaitable[Principal]],
 ) -> web.StreamResponse:
-    """Send what `source` yields until one of the ends of a stream; `renew` returns the principal of the token anew.
+    """Send what `source` yields until one of the ends of a stream; `renew` returns the token's principal of now.
 
     Raises:
         TooMany: there are too many streams.

@@ -59,7 +59,7 @@ async def test_list_of_one_event() -> None:
 async def test_list_goes_on_at_its_cursor() -> None:
     first = await main_here("dead", "list", "--limit", "2", "--json")
     assert ids(first) == [("bot", "e-1"), ("bot", "e-2")]
-    [cursor] = re.findall(r"^There are more; go on with --cursor (\S+)$", first.err, re.MULTILINE)
+    [cursor] = re.findall(r"^There are more; continue with --cursor (\S+)$", first.err, re.MULTILINE)
     rest = await main_here("dead", "list", "--limit", "2", "--cursor", cursor, "--json")
     assert (ids(rest), rest.err) == ([("audit", "e-1")], "")
 

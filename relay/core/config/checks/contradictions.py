@@ -85,7 +85,7 @@ def _texts(row: Any, key: str) -> list[str]:
 
 
 def rows_of(data: Row, kind: str) -> list[Row]:
-    """Return the tables `[[kind]]` of a file, empty ones in place of what is no table."""
+    """Return the tables `[[kind]]` of a file; anything that is not a table becomes an empty one."""
     rows = data.get(kind)
     return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
 

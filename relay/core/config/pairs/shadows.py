@@ -122,7 +122,7 @@ def _may_shadow(row: Row, original: Row) -> bool:
 
 
 def _unknown(name: str, row: Row, originals: Mapping[str, Row]) -> str:
-    """Return the mistake; a team gets the same one for what it may not see."""
+    """Return the mistake; a team gets the same one for a subscription that it may not see."""
     known = [
         each
         for each, other in originals.items()

@@ -214,7 +214,9 @@ async def _end_of(
         Forbidden: the token would have a scope that the principal lacks.
     """
     if more := scopes - principal.scopes:
-        raise Forbidden(f"a token can give only what it has; {principal.name} lacks {', '.join(sorted(more))}")
+        raise Forbidden(
+            f"a token can grant only the scopes that it has itself; {principal.name} lacks {', '.join(sorted(more))}"
+        )
     ends = [] if lifetime is None else [context.now_ms + round(lifetime * 1000)]
     if principal.token is not None:
         own = await tokens(context.redis).get(principal.token)

@@ -195,7 +195,7 @@ async def delete(context: Context, principal: Principal, name: str, why: str, ve
     """
     principal.require(Scope.SUBSCRIBE)
     if not why.strip():
-        raise Invalid(Problem("why", "say why it is deleted; the audit keeps it"))
+        raise Invalid(Problem("why", "give the reason for deleting it; the audit records it"))
     view, stored = await context.rules.view(), StoredSubscriptions(context.redis)
     if principal.is_operator and name in view.unusable and name not in view.stored:  # a damaged record
         await context.record(principal, "subscriptions delete", name, why=why)

@@ -182,7 +182,7 @@ class _ShardReader:
         return min((round(score) for score in due if score is not None), default=None)
 
     async def _search(self, streams: Sequence[str], condition: Condition, factor: int) -> dict[str, _Trace]:
-        """Return what meets a condition in each stream: of short ones many at once, then the rest of the long ones."""
+        """Return the matching entries of each stream: of many short streams at once, then the rest of the long ones."""
         traces: dict[str, _Trace] = {}
         left = list(streams)
         while left and not self._budget.is_over:

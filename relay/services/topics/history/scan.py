@@ -201,7 +201,7 @@ async def scan(
 
 
 def _turn(unread: Sequence[_Topic], latest: int) -> list[_Topic]:
-    """Return the streams of a step: the one whose unread part is the newest, and one to begin of each other shard."""
+    """Return the streams of a step: the one with the newest unread part, and of each other shard one not begun yet."""
     first = next(topic for topic in unread if topic.unread_ms == latest)
     newest: dict[int, _Topic] = {}
     for topic in unread:

@@ -55,7 +55,7 @@ async def tail(
 
 
 async def _followed(sources: Sequence[Source]) -> AsyncGenerator[Taken]:
-    """Yield the entries of sources as they come; each waits for its own, so that an outage of one delays no other."""
+    """Yield the entries of all sources as they arrive; an outage of one source delays no other."""
     reads: dict[Source, asyncio.Task[Any]] = {}
     try:
         while True:

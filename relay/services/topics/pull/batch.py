@@ -80,7 +80,7 @@ class Batch:
         return BETWEEN_RUNS.join(map(str, [*self.left, *self.runs][-MAX_RUNS:])) or None
 
     def add(self, page: Page) -> None:
-        """Add the events of a page, and what it tells beside them."""
+        """Add the events of a page, and its counts."""
         self.events += page.events
         for run in page.runs:
             _join(self.runs, run)

@@ -33,7 +33,7 @@ async def receive(
     request: Request,
     is_gone: Callable[[], bool] = lambda: False,
 ) -> Batch:
-    """Receive the next events; wait for the first one, if `wait` says so. `is_gone` tells that the reader has left.
+    """Receive the next events; wait for the first one. `is_gone` returns True if the reader has left.
 
     Raises:
         Forbidden, NotFound, Invalid: of the principal, the topic, the group or the request.

@@ -50,7 +50,7 @@ class Settled:
 async def acknowledge(
     context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, receipts: Sequence[str]
 ) -> Settled:
-    """Acknowledge events; only their number can be told, not which ones were acknowledged before.
+    """Acknowledge events; their number is known, but not which of them were acknowledged before.
 
     Raises:
         Forbidden, NotFound, Invalid: of the principal, the topic, the group or a receipt.

@@ -1,4 +1,4 @@
-"""A gap of redis-py: the error that uvloop raises where a connection is lost while it is being opened."""
+"""A gap in redis-py: the error that uvloop raises where a connection is lost while it is being opened."""
 
 from __future__ import annotations
 

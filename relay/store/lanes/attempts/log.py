@@ -57,7 +57,7 @@ class FoundAttempt:
 async def attempts_of(
     redis: Redis, subscription: str, event_filter: EventFilter, *, with_answers: bool = False
 ) -> AsyncGenerator[FoundAttempt, None]:
-    """Yield the matching attempts of one subscription, the one that ended last first; none if they were overwritten.
+    """Yield the matching attempts of one subscription, the latest end first; none if its log was overwritten.
 
     With `with_answers`, successes have the answer that is kept for a comparison.
     """

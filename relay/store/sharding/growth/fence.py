@@ -52,7 +52,7 @@ class Fence(NamedTuple):
 
 
 async def prepare_fences(shards: Sequence[Redis], number: int) -> None:
-    """Let each shard know the number in use, so that the new ones take nothing before the old ones are fenced."""
+    """Store the number in use on each shard, so that the new ones accept nothing before the old ones are fenced."""
     for shard in shards:
         await ask(shard.hsetnx(shard.key.counts, _NUMBER, str(number)))
 

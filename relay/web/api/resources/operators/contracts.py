@@ -111,7 +111,7 @@ async def get_contract(call: Call, path: TypePath, query: OfApi) -> list[Contrac
 
 @operation("POST", "/contracts/{type}/accept", tag=TAG, scope=Scope.ADMIN, operators_only=True)
 async def accept_contract(call: Call, path: TypePath, query: OfApi, body: Reason) -> AcceptedChanges:
-    """Accept the changes of an event type as known; what was lost is learned anew."""
+    """Accept the changes of an event type as known; what was lost is learned again."""
     accepted = await contracts.accept_changes(call.context, call.principal, path.type, body.why, query.api)
     return AcceptedChanges(accepted=len(accepted))
 
