@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _PAGE = 300  # lanes in one script, which blocks Redis for about 1 ms
 
-_read = Script("relay.store.lanes", "read_event_states")
+_read = Script(__package__, "read_event_states")
 
 
 class EventState(NamedTuple):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PAGE = 200  # lanes in one script, which blocks Redis for about 3 ms
 _WRONG_TYPE = -2
 
-_look = Script("relay.store.lanes", "look_at_logs")
+_look = Script(__package__, "look_at_logs")
 
 
 class LettersLook(NamedTuple):

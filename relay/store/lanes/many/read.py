@@ -27,7 +27,7 @@ _MAX_LANES = 32  # in one script
 _MAX_ENTRIES = 256  # in one script, which blocks Redis for about 1 ms with bodies of 1 kB
 _MAX_IN_FLIGHT = 2
 
-_read = Script("relay.store.lanes", "read_lanes")
+_read = Script(__package__, "read_lanes")
 
 
 class _Wanted(NamedTuple):
