@@ -66,7 +66,7 @@ def linq_looker(context: Context) -> Looker | None:
                 for step in steps
             ),
             notes=tuple(surveys.notes),
-            troubles=tuple(surveys.troubles),
+            errors=tuple(surveys.errors),
         )
 
     return look

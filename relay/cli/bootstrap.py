@@ -90,7 +90,7 @@ def plan(
             {
                 "pending": len(pending),
                 "steps": [step_summary(step) for step in steps],
-                "errors": planned.troubles,
+                "errors": planned.errors,
                 "notes": planned.notes,
             }
         )
@@ -103,7 +103,7 @@ def plan(
         held_back = f" {counted(held, 'step')} held back." if held else ""
         say((f"{counted(len(pending), 'change')} pending." if pending else "No changes.") + held_back)
     say_notes(planned.notes)
-    end_on(planned.troubles)
+    end_on(planned.errors)
     if pending and detailed_exitcode:
         raise typer.Exit(CHANGES_PENDING)
 
@@ -169,16 +169,16 @@ def status(*, view: View) -> None:
     rows, found, surveys, old_key = run(_status())
     if view.json:
         shown = [{**asdict(row), "is_ok": row.is_ok} for row in rows]
-        about = {"errors": surveys.troubles, "notes": surveys.notes, "old_key": asdict(old_key)}
+        about = {"errors": surveys.errors, "notes": surveys.notes, "old_key": asdict(old_key)}
         print_json({"subscriptions": shown, "differences": found, **about})
     else:
         print_status(rows, view)
         summary = ", ".join(f"{count} {kind}" for kind, count in found.items() if count)
         hints = status_hints(has_extra=found["extra"] > 0, left=count_left_behind(surveys.found, time.time()))
-        say("; ".join(filter(None, (summary, *hints))) or ("" if surveys.troubles else "Everything is in order."))
+        say("; ".join(filter(None, (summary, *hints))) or ("" if surveys.errors else "Everything is in order."))
         print_old_key(old_key)
     say_notes(note for note in surveys.notes if note == V2_ONLY)  # the others are rows
-    end_on(surveys.troubles)
+    end_on(surveys.errors)
     if any(count for kind, count in found.items() if kind != "foreign"):
         raise typer.Exit(1)
 

@@ -115,7 +115,7 @@ def print_result(results: FromBoth[AppliedStep], *, json: bool, old_key: OldKey 
     if json:
         steps = [{**step_summary(applied.step), "error": applied.error} for applied in results.found]
         about_key = {"old_key": asdict(old_key)} if old_key else {}
-        found = {"failed": len(failed), "steps": steps, "errors": results.troubles, "notes": results.notes}
+        found = {"failed": len(failed), "steps": steps, "errors": results.errors, "notes": results.notes}
         print_json({**found, **about_key})
     else:
         done = Counter(applied.step.action for applied in results.found if not applied.error)
@@ -125,7 +125,7 @@ def print_result(results: FromBoth[AppliedStep], *, json: bool, old_key: OldKey 
         if old_key:
             print_old_key(old_key)
     say_notes(results.notes)
-    end_on(results.troubles)
+    end_on(results.errors)
     if failed:
         raise typer.Exit(1)
 

@@ -155,10 +155,10 @@ async def _apply(settings: Settings, redis: Redis, config: RelayConfig, timings:
     results = await apply_both(settings, redis, config, lambda _: None)
     for note in results.notes:
         log.warning("bootstrap.note", note=note)
-    for trouble in results.troubles:
-        log.error("bootstrap.failed", error=trouble, again_in_s=timings.bootstrap_retry)
+    for error in results.errors:
+        log.error("bootstrap.failed", error=error, again_in_s=timings.bootstrap_retry)
     failed = [done for done in results.found if done.error]
     counts = Counter(done.step.action.value for done in results.found if not done.error)
-    if results.found or not results.troubles:
+    if results.found or not results.errors:
         log.info("bootstrap.applied", **counts, failed=len(failed))
-    return not failed and not results.troubles
+    return not failed and not results.errors

@@ -39,7 +39,7 @@ async def examine_linq(settings: Settings, redis: Redis, config: RelayConfig, no
     surveys = await survey_both(settings, redis, config)
     last_seen = await last_events(redis)
     rows = [row for survey in surveys.found for row in statuses(survey, last_seen, now, config.linq.silent_after)]
-    bad = [problem(AREA, error, "fix the cause, then run: relay bootstrap status") for error in surveys.troubles]
+    bad = [problem(AREA, error, "fix the cause, then run: relay bootstrap status") for error in surveys.errors]
     bad += [_finding(row) for row in rows if not row.is_ok]
     if left := count_left_behind(surveys.found, now):
         bad.append(
@@ -52,7 +52,7 @@ async def examine_linq(settings: Settings, redis: Redis, config: RelayConfig, no
     bad += [warning(AREA, sentence, "deploy/docs/linq.md, From v2 to v3") for sentence in doubled(settings, config)]
     are = "1 subscription is" if len(rows) == 1 else f"{len(rows)} subscriptions are"
     good = [ok(AREA, f"{are} registered as configured")]
-    return bad if any(not row.is_ok for row in rows) or surveys.troubles else [*good, *bad]
+    return bad if any(not row.is_ok for row in rows) or surveys.errors else [*good, *bad]
 
 
 def _finding(row: Status) -> Finding:

@@ -129,12 +129,12 @@ async def test_changed_config_is_applied_at_linq(sandbox: RunningSandbox, rules:
 async def test_failing_linq_is_retried(sandbox: RunningSandbox, rules: Path) -> None:
     refused = 0
 
-    async def in_trouble_at_first(_: web.Request) -> web.StreamResponse | None:
+    async def failing_at_first(_: web.Request) -> web.StreamResponse | None:
         nonlocal refused
         refused += 1
         return linq_error(500, 3006, "Internal error") if refused <= 5 else None
 
-    sandbox.intercept = in_trouble_at_first
+    sandbox.intercept = failing_at_first
     async with registering(rules):
         await eventually(lambda: has_all(sandbox))
     assert refused > 5

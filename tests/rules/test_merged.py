@@ -146,7 +146,7 @@ async def test_former_secret_drops_out_when_its_overlap_ends(redis: Redis, path:
         await eventually(lambda: rules.current.endpoints["crm"].secrets == (SECRET,))
 
 
-async def test_trouble_of_redis_keeps_the_last(redis: Redis, redis_url: str, path: Path) -> None:
+async def test_last_records_count_while_redis_fails(redis: Redis, redis_url: str, path: Path) -> None:
     await store(redis, record_of("crm"))
     async with open_redis(redis_url, 1.0) as client, following(path, client) as rules:
         with capture_logs() as logged:

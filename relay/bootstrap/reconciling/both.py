@@ -51,7 +51,7 @@ class FromBoth(Generic[T]):
     """The results of both APIs."""
 
     found: list[T]
-    troubles: list[str]
+    errors: list[str]
     """The errors of an API without results."""
     notes: list[str] = field(default_factory=list)
     """Sentences about APIs that were left out, and about faults to be corrected by hand."""
@@ -141,12 +141,12 @@ async def _from_both(
             if config.linq.v2 is not None:
                 works["v2"] = await stack.enter_async_context(open_v2_reconciler(settings, redis, config))
         except LinqApiError as error:  # relay.toml subscribes to none of its event types
-            gathered.troubles.append(f"v2: {error}")
+            gathered.errors.append(f"v2: {error}")
         for api, reconciler in works.items():
             try:
                 gathered.found.extend(await work(reconciler))
             except (RelayError, *REDIS_ERRORS) as error:
-                gathered.troubles.append(f"{api}: {describe(error)}")
+                gathered.errors.append(f"{api}: {describe(error)}")
             gathered.notes.extend(reconciler.notes)
         return gathered
 

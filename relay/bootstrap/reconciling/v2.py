@@ -178,8 +178,8 @@ class V2Reconciler:
         error = None
         try:
             await self._make(step)
-        except (RelayError, *REDIS_ERRORS) as trouble:
-            error = describe(trouble)
+        except (RelayError, *REDIS_ERRORS) as caught:
+            error = describe(caught)
         write = log.error if error else log.info
         write(
             "subscription.reconciled",

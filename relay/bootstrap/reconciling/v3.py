@@ -247,8 +247,8 @@ class Reconciler:
                     return AppliedStep(step)
                 case Action.KEEP:
                     return AppliedStep(step)
-        except (RelayError, *REDIS_ERRORS) as trouble:
-            error = describe(trouble)
+        except (RelayError, *REDIS_ERRORS) as caught:
+            error = describe(caught)
         except Exception as bug:  # it must not leave the other steps half done
             log.exception("subscription.error", line=step.line, action=step.action)
             error = f"{type(bug).__name__}: {bug}"

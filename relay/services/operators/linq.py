@@ -67,7 +67,7 @@ class Look:
     steps: tuple[StepAtLinq, ...]
     """Without those that keep something."""
     notes: tuple[str, ...]
-    troubles: tuple[str, ...]
+    errors: tuple[str, ...]
     """Errors of an API."""
 
 

@@ -132,8 +132,8 @@ async def test_short_redis_outage_loses_no_secret(
     sandbox: RunningSandbox, redis: Redis, redis_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile, "_STORE_PAUSE", 0.01)
-    async with bench_losing_redis(sandbox, redis_url, clock, opens_after=5) as troubled:
-        assert actions(await troubled.apply()) == [("create", line, 1, True) for line in LINES]
+    async with bench_losing_redis(sandbox, redis_url, clock, opens_after=5) as losing:
+        assert actions(await losing.apply()) == [("create", line, 1, True) for line in LINES]
     bench = bench_of(sandbox, redis, clock)
     assert await bench.secrets() == bench.secrets_at_linq()
 
@@ -143,8 +143,8 @@ async def test_unstored_secrets_are_replaced_next_run(
 ) -> None:
     monkeypatch.setattr(reconcile, "_STORE_PAUSE", 0.001)
     monkeypatch.setattr(lock, "LEASE", 0.1)  # for the lock, which cannot be released
-    async with bench_losing_redis(sandbox, redis_url, clock, opens_after=None) as troubled:
-        results = await troubled.apply()
+    async with bench_losing_redis(sandbox, redis_url, clock, opens_after=None) as losing:
+        results = await losing.apply()
     assert actions(results) == [("create", line, 1, False) for line in LINES]
     assert all("Redis did not take the secret" in str(result.error) for result in results)
     assert len(sandbox.sandbox.state.subscriptions) == len(LINES)
