@@ -40,7 +40,7 @@ def attempts(
     *,
     subscription: SubscriptionOption = None,
     which: EventFilter,
-    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show at most this many.")] = 50,
     via: Via,
     view: View,
 ) -> None:

@@ -45,7 +45,7 @@ def audit(
     which: EventFilter,
     who: Annotated[str | None, typer.Option(metavar="TEXT", help="Only authors whose name contains this text.")] = None,
     team: Annotated[str | None, typer.Option(metavar="TEAM", help="Only what this team ordered.")] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show at most this many.")] = 50,
     to: Annotated[
         str | None,
         typer.Option(

@@ -54,7 +54,7 @@ def list_(
     subscription: SubscriptionOption = None,
     group: GroupOption = None,
     which: EventFilter,
-    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show at most this many.")] = 50,
     cursor: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Continue a list, by the cursor that it printed.")
     ] = None,
@@ -136,15 +136,15 @@ def replay(
     every: AllOption = False,
     dry_run: DryRunOption = False,
     rate: Annotated[
-        float | None, typer.Option(min=0.1, metavar="NUMBER", help="Events a second at most; Ctrl-C stops it.")
+        float | None, typer.Option(min=0.1, metavar="NUMBER", help="Events per second, at most; Ctrl-C stops it.")
     ] = None,
     why: WhyOption = "",
     via: Via,
     view: View,
 ) -> None:
-    """Send dead letters back to their subscriptions, with all their attempts again; or back to their pull group.
+    """Send dead letters to their subscriptions again, with a full schedule of attempts, or back to their pull group.
 
-    A pull group gets them next, as for the first time, and no other group gets them. That takes the topic: events that
+    A pull group gets them next, as for the first time, and no other group gets them. This needs the topic: events that
     it no longer keeps stay dead letters. Exit code 1 if --id is given and no dead letter has it.
     """
     check_choice(which, _CHOICES, every=every)

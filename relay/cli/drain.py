@@ -93,8 +93,8 @@ def drain(
 ) -> None:
     """Take no new work: workers start no deliveries, and those in flight end.
 
-    Without --host it concerns every worker. Ingresses go on: what they accept waits in the inbox. With --host it
-    concerns the workers and the ingresses of that host: an ingress accepts what still arrives, and its /ready is 503
+    Without --host, every worker is drained. Ingresses continue: what they accept waits in the inbox. With --host,
+    only the processes of that host are, its ingresses too: an ingress accepts what still arrives, and its /ready is 503
     so that the load balancer sends new webhooks to others.
     """
     if end and (wait or status):

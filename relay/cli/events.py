@@ -70,7 +70,7 @@ def search(
     handle: HandleOption = None,
     topic: Annotated[str | None, typer.Option("--topic", metavar="NAME", help="Only this topic.")] = None,
     which: EventFilter,
-    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show at most this many.")] = 50,
     seconds: SecondsOption = 10.0,
     cursor: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Continue a search, by the cursor that it printed.")
@@ -80,8 +80,8 @@ def search(
 ) -> None:
     """Search the events that topics hold, newest first.
 
-    The topics are read until enough is found, the time is over, or everything has been searched; the last line says
-    how far it came.
+    The topics are read until enough is found, the time is over, or everything has been searched; the last line says how
+    far back it searched.
     """
     found = run(_search(via.remote(), query_of(which, handle, topic), cursor, limit, seconds, view))
     if view.json:

@@ -54,7 +54,7 @@ GroupArgument = Annotated[
     typer.Argument(metavar="TOPIC/GROUP", help="A pull group, such as support/billing."),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")]
-AllOption = Annotated[bool, typer.Option("--all", help="All of them; needed when no other option selects some.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All of them; required if no other option selects any.")]
 
 
 def event_filter(

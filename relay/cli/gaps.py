@@ -98,7 +98,7 @@ def backfill(
     why: WhyOption = "",
     view: View,
 ) -> None:
-    """Put messages that the relay never got into their topics, as history that the relay has made itself.
+    """Put messages that the relay missed into their topics, as history: events that the relay makes itself.
 
     Topics get each message once, also if Linq still sends its event. Only topics that take history get it.
     """

@@ -124,8 +124,8 @@ def delete(
 ) -> None:
     """Delete a pull group with its position.
 
-    Its unread events stay in the topic for other readers. A consumer of it that still runs makes it again, and begins
-    anew. Dead letters that are kept can still be shown and dropped, and replayed once the group is there again.
+    Its unread events stay in the topic for other readers. A consumer that still runs creates it again, and starts from
+    the beginning. Dead letters that are kept can still be shown and dropped, and replayed once the group exists again.
     """
     if dead not in {None, "keep", "drop"}:
         raise typer.BadParameter(f'"{dead}" is neither keep nor drop', param_hint="--dead")

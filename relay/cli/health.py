@@ -28,7 +28,7 @@ def health(
     role: Annotated[Role, typer.Option(metavar="ROLE", help="Role to ask without RELAY_ADMIN_LISTEN.")] = "ingress",
     ready: Annotated[bool, typer.Option("--ready", help="Also fail while it takes no work (/ready).")] = False,
 ) -> None:
-    """Ask a role on this machine, at RELAY_ADMIN_LISTEN, whether it works; exit code 1 if not.
+    """Check whether a role on this machine works, at RELAY_ADMIN_LISTEN; exit code 1 if not.
 
     A role that waits for Redis works, but is not ready.
     """

@@ -81,14 +81,14 @@ TABLE: dict[str, Entry] = {
         "quarantine", REPAIR, "List, show, retry and drop webhooks that could not be parsed.", is_group=True
     ),
     "gaps": Entry("gaps", REPAIR, "Compare the messages that Linq has with the events that were accepted."),
-    "backfill": Entry("gaps", REPAIR, "Put messages that the relay never got into their topics, as history."),
+    "backfill": Entry("gaps", REPAIR, "Put messages that the relay missed into their topics, as history."),
     "replay": Entry("replay", REPAIR, "Send a topic's history to a push subscription again.", is_group=True),
     "groups": Entry("groups", REPAIR, "List, show, move and delete pull groups.", is_group=True),
     "init": Entry("init", SET_UP, "Write a commented relay.toml and a .env with new secrets."),
     "check": Entry("check", SET_UP, "Check relay.toml."),
     "explain": Entry("explain", SET_UP, "Show which topics and subscriptions an event reaches, and why."),
     "send-test": Entry("send_test", SET_UP, "Send a sample event to a push subscription, marked as a test."),
-    "acl": Entry("acl", SET_UP, "Print the rights at Redis of the relay, a viewer or a pulling team."),
+    "acl": Entry("acl", SET_UP, "Print the Redis rights (ACL) of the relay, a viewer or a pulling team."),
     "bootstrap": Entry(
         "bootstrap", SET_UP, "Plan, apply, rotate and check the webhook subscriptions at Linq.", is_group=True
     ),

@@ -91,7 +91,7 @@ def plan(number: NumberArgument, *, view: View) -> None:
 def prepare(number: NumberArgument, *, why: WhyOption = "", view: View) -> None:
     """Note the number of shards that the relay is to have, so that processes with it may start.
 
-    Then restart every process with RELAY_SHARDS set to it, one by one: ingresses, workers, admin. They go on as before
+    Then restart every process with RELAY_SHARDS set to it, one by one: ingresses, workers, admin. They work as before
     until relay shards apply. More shards only: fewer would have to move events that are stored.
     """
     noted = run(_prepare(load_settings(), number, why))
@@ -114,8 +114,8 @@ def apply(
 ) -> None:
     """Grow to the prepared number of shards, and wait until that is done.
 
-    It can be stopped at any moment, and loses nothing. Before the switch, the relay then works on as it did, until this
-    is run again; after it, workers do the rest.
+    It can be stopped at any moment, and loses nothing. If it is stopped before the switch, the relay works as before
+    until it is run again; after the switch, workers do the rest.
     """
     configure_logging("critical", "auto")  # each step is printed here; its log line would repeat it
     done = run(_apply(load_settings(), why, anyway=anyway, is_quiet=view.json))
@@ -129,7 +129,7 @@ def apply(
 def cancel(*, why: WhyOption = "", view: View) -> None:
     """Forget the number that was prepared, unless it is in use already; exit code 1 if there is nothing to forget.
 
-    Processes that were restarted with it go on, but do not start again.
+    Processes that were restarted with it keep running, but cannot be started again.
     """
     is_cancelled = run(_cancel(load_settings(), why))
     if view.json:

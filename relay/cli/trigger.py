@@ -41,7 +41,7 @@ def trigger(
     list_types: Annotated[bool, typer.Option("--list", help="List the event types, and end.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Let a running relay sandbox send an event of a type to the relay, with a realistic payload.
+    """Have a running relay sandbox send an event of a given type to the relay, with a realistic payload.
 
     It takes the whole way of Linq's webhooks: signature, line, topics, subscriptions.
     """

@@ -86,7 +86,7 @@ class SubscriptionState:
 
     @property
     def needs_operator(self) -> bool:
-        """True if it does not deliver as it should; no trouble of a shadow needs an operator."""
+        """True if it does not deliver as it should; no failure of a shadow needs an operator."""
         return not self.state.is_good and self.shadow_of is None
 
     @property
