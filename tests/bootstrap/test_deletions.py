@@ -195,7 +195,7 @@ async def test_list_is_complete_or_an_error(bench: Bench, how: str) -> None:
     assert bench.sandbox.changes == []
 
 
-async def test_list_that_goes_on_without_a_cursor_is_an_error(bench: Bench) -> None:
+async def test_further_page_without_a_cursor_is_an_error(bench: Bench) -> None:
     await bench.apply()
 
     async def more(request: web.Request) -> web.StreamResponse | None:
@@ -204,5 +204,5 @@ async def test_list_that_goes_on_without_a_cursor_is_an_error(bench: Bench) -> N
         return web.json_response({"phone_numbers": bench.sandbox.sandbox.state.phone_numbers(), "has_more": True})
 
     bench.sandbox.intercept = more
-    with pytest.raises(LinqApiError, match=r"listing phone numbers.*goes on"):
+    with pytest.raises(LinqApiError, match=r"listing phone numbers.*another page"):
         await bench.apply()

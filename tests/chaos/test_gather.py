@@ -22,7 +22,7 @@ async def test_unacknowledged_entries_are_counted_not_estimated(redis: Redis) ->
     assert await owed(redis, "stream", "group") == Owed(3, ids[9])
 
 
-async def test_what_is_owed_is_the_sum_of_all_shards(redis_url: str) -> None:
+async def test_unsettled_work_is_the_sum_of_all_shards(redis_url: str) -> None:
     async with open_shards(redis_url, WORKER_TIMEOUT, count=3) as shards:
         for number, shard in enumerate(shards.all):
             for _ in range(number):

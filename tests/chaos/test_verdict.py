@@ -216,7 +216,7 @@ def test_repeats_after_group_deletion_are_counted_apart() -> None:
 
 
 @pytest.mark.parametrize("kind", [FAIL_OVER, "kill-redis", "sleep-redis"])
-def test_repeats_of_what_a_former_primary_lost_are_counted_apart(kind: str) -> None:
+def test_repeats_after_a_lost_primary_are_counted_apart(kind: str) -> None:
     records = team_with("good", 3, 3)(perfect_run())
     records.faults.append(FaultRecord(kind, 20, 30, ("redis",), moved=frozenset({0})))
     before, during, after = Repeat(4, 10, 31), Repeat(3, 21, 31), Repeat(3, 30.1, 31)
@@ -298,7 +298,7 @@ def test_event_after_a_later_one_of_its_chat_breaks_the_order() -> None:
     assert all(promise.is_kept for promise in judge(other))
 
 
-def test_order_of_what_a_lost_primary_had_routed_does_not_count() -> None:
+def test_order_of_events_routed_by_a_lost_primary_does_not_count() -> None:
     late = with_order([FIRST, SECOND], [First(SECOND, 21), First(FIRST, 40)])
     moved = FaultRecord("kill-redis", 20, 30, ("redis",), moved=frozenset({shard_of_event(SECOND, 4)}))
     elsewhere = replace(moved, moved=frozenset(range(4)) - moved.moved)

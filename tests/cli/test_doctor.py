@@ -55,7 +55,7 @@ async def test_missing_subscription_at_linq_has_a_remedy() -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-async def test_event_types_that_nobody_takes_or_saw_are_named(redis: Redis) -> None:
+async def test_untaken_and_unseen_event_types_are_named(redis: Redis) -> None:
     pair = Pair("message.received", "2026-02-03")
     tally = Tally(1, dict.fromkeys(FACTS, 1))
     await Contracts(redis).add(

@@ -89,7 +89,7 @@ async def _events(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch)
     await redis.xreadgroup("billing", "m1", {KEYS.topic("support"): ">"}, count=1)
 
 
-async def test_an_attempt_that_is_overdue_is_said_to_be_due(redis: Redis) -> None:
+async def test_overdue_attempt_is_shown_as_due(redis: Redis) -> None:
     lane = Lane(redis, "bot", "support")
     await redis.set(KEYS.lease("job"), "me")
     async with Settler(redis, "job", "me") as settler:
@@ -148,7 +148,7 @@ async def test_search_finds_a_person_and_says_how_far_it_came() -> None:
     assert [event["id"] for event in rest["events"]] == ["e-1"]
     assert (rest["cursor"], rest["searched_to_at"]) == (None, None)
     limited = await invoke_beside("events", "search", "--limit", "1", "--utc")
-    assert f"go on with --cursor {first['cursor']}" in limited.out
+    assert f"continue with --cursor {first['cursor']}" in limited.out
 
 
 @pytest.mark.parametrize(

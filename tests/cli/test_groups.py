@@ -168,7 +168,7 @@ async def bury(redis: Redis, *names: str, group: str = "billing") -> list[str]:
     return made
 
 
-async def test_groups_are_listed_with_what_they_lack(redis: Redis, entries: list[str]) -> None:
+async def test_groups_are_listed_with_their_lag_and_misspelt_topics(redis: Redis, entries: list[str]) -> None:
     await bury(redis, "e1")
     await redis.xgroup_create(KEYS.topic("suport"), "billing.typo", id="0", mkstream=True)
     await redis.set(KEYS.topic("text"), "x")
@@ -210,14 +210,19 @@ async def test_one_group_is_shown_with_its_members(redis: Redis, entries: list[s
     assert "relay:http:1000:web, for 5s" in out
 
 
-async def test_deletion_says_what_becomes_of_dead_letters(redis: Redis) -> None:
+async def test_deletion_asks_to_keep_or_drop_dead_letters(redis: Redis) -> None:
     await redis.hset(KEYS.places("support"), "billing", "1-0")  # type: ignore[misc]
     await bury(redis, "e1")
     delete = ("groups", "delete", "support/billing", "no longer used")
     said = await main_here(*delete, "--yes")
-    assert (said.code, "support/billing has 1 dead letter; choose what" in " ".join(said.err.split())) == (2, True)
+    assert (said.code, "support/billing has 1 dead letter; choose keep or drop" in " ".join(said.err.split())) == (
+        2,
+        True,
+    )
     said = await main_here(*delete, "--dry-run")
-    assert said.out.startswith("support/billing has 2 unread events, 1 pending, and 1 dead letter.\nIt is read now, by")
+    assert said.out.startswith(
+        "support/billing has 2 unread events, 1 pending, and 1 dead letter.\nIt is being read by"
+    )
     said = await main_here(*delete, "--yes", "--dead", "keep", "--json")
     expected = {"deleted": True, "dead_letters": "keep", "unread": 2, "pending": 1, "dead": 1}
     assert said.json == {"topic": "support", "group": "billing", **expected}

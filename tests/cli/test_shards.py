@@ -60,7 +60,7 @@ async def test_commands_see_all_shards(shards: Shards) -> None:
     assert "4 events in the inbox" in (await main_here("drain", "--wait", **FOUR)).out
 
 
-async def test_doctor_tells_of_a_wrong_number_and_of_the_shards(shards: Shards) -> None:
+async def test_doctor_reports_a_wrong_number_of_shards(shards: Shards) -> None:
     del shards
     found = (await main_here("doctor", "--json", RELAY_SECRET_KEY=new_key())).json["findings"]
     [wrong] = [finding for finding in found if finding["area"] == "shards"]

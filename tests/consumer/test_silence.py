@@ -56,7 +56,7 @@ class TestSilence:
                 assert await self.of_other(redis) == 3
         assert await self.of_other(redis) == 3
 
-    async def test_it_does_not_handle_again_what_another_has(
+    async def test_event_taken_over_by_another_member_is_not_handled_again(
         self, redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("relay.consumer.protocol.member._FIRST_RETRY", 0.01)

@@ -57,7 +57,7 @@ async def test_shards_on_one_server_are_examined_once(shards: Shards) -> None:
         assert (about(found, "worker") == ["a worker is running"]) is (number == 3)
 
 
-async def test_growth_that_is_not_done_is_told_with_what_to_run(redis: Redis, shards: Shards) -> None:
+async def test_unfinished_growth_is_a_finding_with_its_command(redis: Redis, shards: Shards) -> None:
     await require_number_of_shards(redis)
     await note_growth(redis, 1, 4, 1000)
     [found] = await examine_number(redis)
@@ -91,7 +91,7 @@ async def test_ghost_stream_of_any_shard_is_a_finding(shards: Shards) -> None:
     assert '(groups: bot, crm); did they mean "support"?' in found[0]
 
 
-async def test_shard_that_refuses_what_the_first_one_allows_is_a_problem(
+async def test_shard_with_fewer_rights_than_the_first_is_a_problem(
     redis: Redis, redis_url: str, shards: Shards
 ) -> None:
     url = f"redis://relay:secret@127.0.0.1:{urlsplit(redis_url).port}/0"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
 
 
-async def test_what_is_not_in_force_is_found(redis: Redis, tmp_path: Path) -> None:
+async def test_subscription_not_in_force_is_found(redis: Redis, tmp_path: Path) -> None:
     path = tmp_path / "relay.toml"
     path.write_text(RULES)
     await store(redis, record_of("crm"), record_of("bot"), record_of("lost", topic="gone"))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MODELS: dict[str, Any] = {"message.received": MessageReceivedWebhookEvent, "message.sent": MessageSentWebhookEvent}
 
 
-async def test_a_look_counts_what_is_missing(stage: Stage) -> None:
+async def test_look_counts_missing_messages(stage: Stage) -> None:
     made = stage.outage(messages=300, chats=7)
     await stage.accept(*made[::3])
     await stage.routed()
@@ -189,7 +189,7 @@ async def test_only_the_lines_that_are_asked_for(stage: Stage) -> None:
         await stage.walk(lines=("+19995550100",))
 
 
-async def test_what_no_topic_takes_stays(redis: Redis, sandbox: RunningSandbox, tmp_path: Path) -> None:
+async def test_message_that_no_topic_takes_is_left(redis: Redis, sandbox: RunningSandbox, tmp_path: Path) -> None:
     rules = '[[topics]]\nname = "all"\nevents = ["message.received"]\nfreshness = "live"\n'
     async with stage_of(redis, sandbox, tmp_path, rules) as stage:
         made = stage.outage(messages=20, chats=2)

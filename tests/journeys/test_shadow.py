@@ -73,7 +73,7 @@ async def test_a_team_moves_to_a_new_service(running: Service) -> None:
     text = await running.run("shadow", "report", "bot-v2", code=1)
     assert "4 of 5" in text
     assert max(map(len, text.splitlines())) <= 100
-    assert "bot-v2" in await running.run("subscriptions", "list", code=0)  # its dead letter is nobody's trouble
+    assert "bot-v2" in await running.run("subscriptions", "list", code=0)  # its dead letter needs no operator
 
     running.rules.write_text(before.replace(f"{sink.url}/bot", f"{sink.url}/v2"))  # the switch
 

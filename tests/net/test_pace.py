@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tests.support import Clock
 
 
-def test_what_exceeds_the_burst_waits_for_the_rate(clock: Clock) -> None:
+def test_bytes_beyond_the_burst_wait_for_the_rate(clock: Clock) -> None:
     pace = Pace(100, 50, lambda: clock.now)
     assert [pace.take(size) for size in (50, 20, 30)] == pytest.approx([0, 0.2, 0.5])
     clock.now += 0.5

@@ -112,7 +112,7 @@ HIDDEN: dict[str, tuple[Call, str]] = {
 
 
 @pytest.mark.parametrize("case", HIDDEN)
-async def test_what_is_of_others_is_as_if_it_did_not_exist(world: Context, case: str) -> None:
+async def test_things_of_other_teams_are_not_found(world: Context, case: str) -> None:
     call, name = HIDDEN[case]
     messages = []
     for asked in (name, "missing"):
@@ -142,7 +142,7 @@ OPERATORS: dict[str, Call] = {
 
 
 @pytest.mark.parametrize("case", OPERATORS)
-async def test_what_is_for_operators_is_forbidden_to_teams(context: Context, case: str) -> None:
+async def test_team_is_refused_operations_of_operators(context: Context, case: str) -> None:
     with pytest.raises(Forbidden):
         await OPERATORS[case](context, "")
 
@@ -171,7 +171,7 @@ async def test_reader_changes_nothing(world: Context) -> None:
     assert len((await audit.search(world, reader)).items) == 2
 
 
-async def test_explanation_is_of_what_the_principal_sees(world: Context) -> None:
+async def test_explanation_is_limited_to_visible_subscriptions(world: Context) -> None:
     body = body_of("message.received")
     event, content = decode(Dialect.V3, body, LINE).event, BodyContent(body)
     of_all = await explain.explain(world, OPERATOR, event, content)

@@ -161,7 +161,7 @@ def test_nothing_is_told_where_redis_cannot_count() -> None:
     assert broken(records) == []
 
 
-def test_what_a_deletion_repeats_is_explained() -> None:
+def test_repeats_after_a_deletion_are_explained() -> None:
     records = good()
     group = records.groups["go"]
     group.deletions.append(Deletion(8.5, (6000, 0)))

@@ -18,7 +18,7 @@ async def targets(redis: Redis, which: EventFilter | None = None) -> list[str]:
     return [record.target async for record in audit.records(redis, which or EventFilter())]
 
 
-async def test_record_has_what_who_and_why(redis: Redis) -> None:
+async def test_record_has_action_author_and_reason(redis: Redis) -> None:
     await audit.record(redis, "ann@host", "dead drop", "bot", 3, "wrong deploy é")
     await audit.record(redis, "ann@host", "bootstrap apply", "Linq")
     newest, oldest = [record async for record in audit.records(redis)]

@@ -99,9 +99,7 @@ def offers(receivers: Receivers) -> list[bool]:
 
 
 @pytest.mark.parametrize("breaks", [False, True])
-async def test_chats_stay_in_order_whoever_reads_them(
-    redis: Redis, rules_file: Path, sink: Sink, *, breaks: bool
-) -> None:
+async def test_chats_stay_in_order_across_readers(redis: Redis, rules_file: Path, sink: Sink, *, breaks: bool) -> None:
     """Bursts are read by the lane, single events handed over; with `breaks`, replies of Redis get lost."""
     chance, got = random.Random(3), defaultdict[str, list[int]](list)
 

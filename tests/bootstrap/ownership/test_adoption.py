@@ -72,7 +72,7 @@ async def test_subscription_of_every_line_needs_one_and_the_others_served(
     bench: Bench, sandbox: RunningSandbox, redis: Redis, clock: Clock
 ) -> None:
     made = await sandbox.subscribe(ELSEWHERE)
-    with pytest.raises(StoreError, match="is for every line; say with --line"):
+    with pytest.raises(StoreError, match="is for every line; choose with --line"):
         await adopted(bench, made)
     with pytest.raises(StoreError, match=f"also serves \\{OTHER_LINE}, .*exclude"):
         await adopted(bench, made, LINE)

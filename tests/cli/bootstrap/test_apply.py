@@ -199,7 +199,7 @@ async def test_empty_variable_does_not_hide_the_dotenv_file(tmp_path: Path) -> N
     assert "RELAY_PUBLIC_URL" not in said.err
 
 
-async def test_held_back_deletion_is_said_and_can_be_allowed(sandbox: RunningSandbox) -> None:
+async def test_held_back_deletion_is_shown_and_can_be_allowed(sandbox: RunningSandbox) -> None:
     await main_here("bootstrap", "apply")
     sandbox.sandbox.state.lines.remove(OTHER_LINE)
     planned = await main_here("bootstrap", "plan", "--detailed-exitcode")

@@ -90,7 +90,7 @@ async def test_adopt_takes_the_secret_from_a_file_or_standard_input(
     [(None, "No such file"), ("", "no secret"), ("whsec_AA AA", "more than one word"), ("whsec_é", "not base64")],
 )
 @pytest.mark.usefixtures("sandbox")
-async def test_adopt_refuses_what_is_no_secret(tmp_path: Path, content: str | None, message: str) -> None:
+async def test_adopt_refuses_a_malformed_secret(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "secret").write_text(content, encoding="utf-8")
     said = await main_here("bootstrap", "adopt", "s-1", "--secret-file", tmp_path / "secret")

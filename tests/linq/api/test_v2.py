@@ -79,13 +79,13 @@ async def test_phone_numbers_are_listed(api: LinqV2Api) -> None:
     assert {(number.forwarding_number, number.response_rate) for number in numbers} == {(None, 1)}
 
 
-async def test_list_that_goes_on_is_an_error(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+async def test_list_with_a_further_page_is_an_error(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     async def first_page(_: web.Request) -> web.StreamResponse:
         return web.json_response({"webhook_subscriptions": [], "phone_numbers": [], "next_cursor": "2"})
 
     sandbox.intercept = first_page
     for call in (api.subscriptions, api.phone_numbers):
-        with pytest.raises(LinqApiError, match="goes on"):
+        with pytest.raises(LinqApiError, match="another page"):
             await call()
 
 

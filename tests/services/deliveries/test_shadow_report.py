@@ -84,7 +84,7 @@ async def test_events_are_paired_and_what_differs_is_listed(redis: Redis, contex
     assert (found.original_speed.p50_ms, found.original_speed.p99_ms) == (31, 50)
 
 
-async def test_what_one_side_lacks_is_listed_with_its_reason(redis: Redis, context: Context) -> None:
+async def test_missing_attempts_are_listed_with_their_reason(redis: Redis, context: Context) -> None:
     for name in ("bot", "next"):
         await remember(redis, name, GOOD)
     stream = KEYS.topic("support")

@@ -107,7 +107,7 @@ async def test_team_asks_whether_its_line_may_write(context: Context) -> None:
     assert (await opt_outs.ask(context, CRM, LINE, "+13035550189")).may_write
     with pytest.raises(NotFound):
         await opt_outs.ask(context, CRM, OTHER, "+13035550188")
-    with pytest.raises(Invalid, match="no handle"):
+    with pytest.raises(Invalid, match="not a handle"):
         await opt_outs.ask(context, CRM, LINE, "303 555")
     [line] = await lines.list_lines(context, CRM)
     assert line.opt_outs == 2

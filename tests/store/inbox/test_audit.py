@@ -67,7 +67,7 @@ async def test_deleted_quarantine_is_counted_as_dropped(redis: Redis, audit: Inb
     assert (await totals(redis)).quarantine_dropped == 1
 
 
-async def test_deleted_counters_begin_with_what_is_there(redis: Redis, audit: InboxAudit) -> None:
+async def test_deleted_counters_restart_from_the_present_state(redis: Redis, audit: InboxAudit) -> None:
     await redis.delete(KEYS.counts)
     assert await logged(audit) == [
         {"deleted": "relay:counts", "accepted_before": 3, "accepted": 0},

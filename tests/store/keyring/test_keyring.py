@@ -88,7 +88,7 @@ async def test_changed_ciphertext_is_not_taken_for_another_key(redis: Redis) -> 
         assert (raised.value.owner, raised.value.wrong_key) == (LINE, False)
 
 
-async def test_revision_tells_whether_anything_changed(redis: Redis) -> None:
+async def test_snapshot_is_none_while_the_revision_is_the_same(redis: Redis) -> None:
     keyring = Keyring(redis, Cipher(new_key()))
     assert await keyring.snapshot() == (None, {})
     seen = None

@@ -88,7 +88,7 @@ async def test_trimmed_event_becomes_no_letter(redis: Redis, group: PullGroup) -
     assert (ids(page), page.dead, page.trimmed, await redis.xlen(DEAD)) == ([], 1, 1, 1)
 
 
-async def test_rejected_event_is_a_letter_of_who_has_it_only(
+async def test_only_the_member_that_has_an_event_can_reject_it(
     redis: Redis, group: PullGroup, letters: GroupLetters
 ) -> None:
     a, b = await feed(redis, "a", "b")

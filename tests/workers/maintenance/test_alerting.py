@@ -126,7 +126,7 @@ async def test_several_workers_and_a_restart_tell_a_problem_once(
     assert len(told(sink)) == 1
 
 
-async def test_what_the_url_does_not_take_is_sent_later(redis: Redis, worker: Worker, sink: Sink, clock: Clock) -> None:
+async def test_alert_that_the_url_refuses_is_sent_later(redis: Redis, worker: Worker, sink: Sink, clock: Clock) -> None:
     async def refuse(_: Received) -> web.Response:
         return web.Response(status=503, text="later")
 

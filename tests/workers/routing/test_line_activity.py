@@ -91,7 +91,7 @@ async def test_overwritten_week_costs_only_what_it_would_have_got(redis: Redis) 
     assert {each.count(now_ms // HOUR_MS) for each in found.values()} == {2}
 
 
-async def test_what_was_added_before_an_error_is_not_added_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_counts_added_before_an_error_are_not_added_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     now_ms = round(time.time() * 1000)
     names = [f"+16465550{number}" for number in range(200, 450)]
     add, calls = activity._add, 0
@@ -113,7 +113,7 @@ async def test_what_was_added_before_an_error_is_not_added_again(redis: Redis, m
     assert (await read_event_times(redis)).keys() == set(names)
 
 
-async def test_what_events_tell_is_recorded_and_logged(redis: Redis, rules: ConfigFile) -> None:
+async def test_line_changes_in_events_are_recorded_and_logged(redis: Redis, rules: ConfigFile) -> None:
     await record_list(redis, [ListedLine(LINE, "iMessage", "HEALTHY"), ListedLine(OTHER_LINE)], 1_000)
     flagged = change("phone_number.status_updated", new_status="FLAGGED", new_reputation="CRITICAL")
     older = change("phone_number.status_updated", at="2026-09-13T09:15:02Z", new_status="ACTIVE")

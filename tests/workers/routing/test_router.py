@@ -159,7 +159,7 @@ async def test_entries_deleted_by_an_operator_do_not_block_others(redis: Redis, 
     assert len(routed) >= 250
 
 
-async def test_inbox_whose_ids_went_back_is_routed(redis: Redis, rules: ConfigFile) -> None:
+async def test_inbox_with_ids_that_went_back_is_routed(redis: Redis, rules: ConfigFile) -> None:
     """A replica that was behind has become the primary, or the inbox was lost."""
     async with routing(redis, rules):
         await accept(redis, *(webhook_of() for _ in range(3)))

@@ -169,7 +169,7 @@ async def test_the_release_of_a_line_counts_from_its_own_account_or_line_only(re
     assert [event.line for event in await AccountEvents(redis).waiting()] == [None, LINE, None]
 
 
-async def test_v2_and_what_the_relay_has_put_back_are_not_asked(redis: Redis, rules: ConfigFile) -> None:
+async def test_v2_and_backfilled_events_need_no_account(redis: Redis, rules: ConfigFile) -> None:
     await by_secret(redis)
     data: dict[str, Any] = {"id": "m", "chat_handles": [{"identifier": LINE, "is_me": True}]}
     v2 = of(None, "v2", **data)

@@ -81,9 +81,7 @@ async def test_sweep_that_takes_long_is_not_begun_again_by_another_worker(
     assert locks == [1]  # arq's, renewed with the lease
 
 
-async def test_what_only_one_worker_does_is_locked_below_our_prefix(
-    redis: Redis, redis_url: str, rules_file: Path
-) -> None:
+async def test_locks_of_single_jobs_are_below_our_prefix(redis: Redis, redis_url: str, rules_file: Path) -> None:
     rules_file.write_text(
         f'{rules_file.read_text()}\n[alerts]\nurl = "http://127.0.0.1:9/alerts"\nsecret = "{SECRET.text}"\n'
     )

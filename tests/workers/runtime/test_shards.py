@@ -104,7 +104,7 @@ async def are_idle(shards: Shards) -> bool:
     return not found
 
 
-async def test_sweep_wakes_what_lost_its_wake_up_on_any_shard(
+async def test_sweep_renews_lost_wake_ups_on_any_shard(
     redis: Redis, shards: Shards, sharded: Settings, sink: Sink
 ) -> None:
     await accept_all(shards)

@@ -64,7 +64,7 @@ async def test_deferred_job_starts_when_it_is_due(
     assert begun[0] * 1000 >= due_ms
 
 
-async def test_poll_finds_what_no_listener_took(redis: Redis, settings: Settings, sink: Sink) -> None:
+async def test_poll_finds_jobs_that_no_listener_took(redis: Redis, settings: Settings, sink: Sink) -> None:
     await accept(redis, webhook_of())
     await redis.delete(WOKEN)
     async with worker(settings):

@@ -129,7 +129,7 @@ def test_body_of_the_wanted_version_keeps_its_bytes() -> None:
         (V2026, "reaction.added", {"new": float("inf")}),
     ],
 )
-def test_what_cannot_be_translated_is_left_and_marked(version: str, event_type: str, data: Any) -> None:
+def test_untranslatable_body_is_unchanged_and_marked(version: str, event_type: str, data: Any) -> None:
     body = json.dumps({"event_id": "1", "data": data}).encode()
     assert translate(body, event_type, version, V2025) == (body, version, UNTRANSLATED)
 

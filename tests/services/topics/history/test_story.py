@@ -180,7 +180,7 @@ async def test_filter_retry_and_pause_are_told(redis: Redis, context: Context) -
     assert crm.notes == ("the subscription is paused: maintenance",)
 
 
-async def test_trimmed_event_is_told_from_what_subscriptions_kept(redis: Redis, context: Context) -> None:
+async def test_story_of_a_trimmed_event_comes_from_subscriptions(redis: Redis, context: Context) -> None:
     async def answer(received: Received) -> web.Response:
         return web.Response(status=400 if received.path == "/bot" else 200)
 
@@ -228,7 +228,7 @@ async def test_event_that_the_principal_does_not_see_is_as_none(redis: Redis, co
     assert len(said) == 1
 
 
-async def test_conditions_on_the_body_are_told_from_what_is_stored(redis: Redis, context: Context) -> None:
+async def test_conditions_on_the_body_are_explained_from_the_stored_event(redis: Redis, context: Context) -> None:
     conditions = {
         "without": 'not_sender = "+13035550188"',
         "media": "has_media = true",

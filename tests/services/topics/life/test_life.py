@@ -134,7 +134,7 @@ async def test_team_sees_what_its_topics_hold(redis: Redis, context: Context) ->
         (["message.sent", "message.failed", "message.delivered"], {}, "was delivered after all"),
     ],
 )
-async def test_what_is_missing_is_said(
+async def test_missing_steps_are_named(
     redis: Redis,
     context: Context,  # noqa: F811
     events: list[str],

@@ -81,7 +81,7 @@ async def test_batch_of_a_thousand_then_acknowledged_by_its_cursor(context: Cont
     assert (len(rest.events), rest.pending) == (100, 100)
 
 
-async def test_settling_tells_what_was_no_longer_the_readers(context: Context, arrivals: Arrivals) -> None:
+async def test_settling_names_events_that_were_taken_over(context: Context, arrivals: Arrivals) -> None:
     await feed(context.redis, "a", "b")
     batch = await receive(context, arrivals, CRM, READ)
     a, b = receipts(batch)

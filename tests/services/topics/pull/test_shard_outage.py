@@ -108,7 +108,7 @@ async def test_shard_that_hangs_does_not_delay_the_others_again_and_again(
     server.signal(signal.SIGCONT)
 
 
-async def test_shard_that_is_back_wakes_who_waits(
+async def test_recovered_shard_wakes_waiting_readers(
     split: Context, watching: Arrivals, server: RedisServer, other: Redis
 ) -> None:
     await receive(split, watching, CRM, READ)

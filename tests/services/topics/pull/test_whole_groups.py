@@ -132,7 +132,7 @@ async def test_seek_to_the_start_and_the_end(read: Context, whole_arrivals: Arri
     assert ids(await receive(read, whole_arrivals, CRM, READ)) == ["later"]
 
 
-async def test_seek_tells_what_is_read_again_and_what_is_skipped(read: Context, shards: Shards) -> None:
+async def test_seek_counts_events_read_again_and_skipped(read: Context, shards: Shards) -> None:
     await feed_at(shards.all[0], c=5000, d=5001)
     plan = await groups.plan(read, OPERATOR, *GROUP, Target.at(5001))
     assert (plan.is_back, plan.skipped, plan.move.events) == (False, 1, 1)

@@ -95,7 +95,7 @@ async def test_lane_without_its_group_is_woken(redis: Redis, clock: Clock, lane:
     assert await redis.zrange(READY, 0, -1) == [b"bot"]
 
 
-async def test_failed_commit_tells_the_lane_to_search(redis: Redis, clock: Clock, lane: Lane) -> None:
+async def test_failed_commit_makes_the_lane_search_for_orphans(redis: Redis, clock: Clock, lane: Lane) -> None:
     await redis.set(KEYS.lease(wakeups.route(KEYS).job_id), "another router")
     bot = Bot(lane)
     with pytest.raises(LeaseLost):

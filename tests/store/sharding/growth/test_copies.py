@@ -79,7 +79,7 @@ async def test_router_of_a_new_shard_asks_the_former_one_until_all_is_copied(gro
     assert await line() is None
 
 
-async def test_what_came_of_a_backfilled_message_wins_over_that_it_was_put_back(growing: Shards) -> None:
+async def test_outcome_of_a_backfilled_message_wins_over_its_mark(growing: Shards) -> None:
     growth, old, new = await growth_of(growing), growing.all[1], growing.all[2]
     marks = {"a": "5:1", "b": "5:@relay:topic:x", "c": "5:live"}
     await old.hset(old.key.backfilled, mapping=marks)  # type: ignore[misc]

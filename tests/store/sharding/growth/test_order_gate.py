@@ -104,7 +104,7 @@ async def test_events_of_chats_that_stay_close_no_lane(switched: Shards) -> None
     assert await closed(switched) == ""
 
 
-async def test_what_comes_after_the_fence_closes_no_lane(switched: Shards) -> None:
+async def test_events_after_the_fence_close_no_lane(switched: Shards) -> None:
     old = switched.all[0]
     await switch(switched)
     other = OrderedLane("other", "messages", blocks=False)

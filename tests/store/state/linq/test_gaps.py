@@ -93,7 +93,7 @@ async def test_a_killed_run_has_failed_once_it_gets_no_further(redis: Redis) -> 
         assert (await read(redis))[failed] == expected
 
 
-async def test_a_run_that_fails_does_not_hide_what_the_one_before_left(redis: Redis) -> None:
+async def test_failed_run_does_not_hide_messages_left_by_the_last_one(redis: Redis) -> None:
     now, missing = round(time.time() * 1000), "gap_messages_missing"
     await walked(redis, Mode.LOOK, missing=9, untaken=2)
     left = await WalkRecord(redis).read()

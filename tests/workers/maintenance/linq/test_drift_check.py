@@ -238,7 +238,7 @@ def test_check_needs_a_linq_api_key(redis: Redis, settings: Settings, tmp_path: 
     assert not drift_check(redis, without, tmp_path, heal=True).is_possible
 
 
-async def test_what_linq_lists_of_lines_is_recorded(
+async def test_list_of_lines_is_recorded(
     redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     check = drift_check(redis, settings, tmp_path, heal=False)
