@@ -27,7 +27,7 @@ EXIT_CODES = (
 
 
 def verbatim(title: str, lines: Sequence[str]) -> str:
-    """Return a section of an epilog, such as the examples; a long line goes on in the next, as a shell takes it."""
+    """Return a section of an epilog, such as the examples; a long line continues in the next, as a shell takes it."""
     return "\n".join((f"{title}:", *(_wrapped(f"  {line}") for line in lines)))
 
 

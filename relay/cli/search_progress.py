@@ -25,7 +25,7 @@ CursorOption = Annotated[
 
 @contextmanager
 def continued_by(command: str, missing: str, view: View) -> Iterator[None]:
-    """Say how to go on if a search ends early: by `relay <command> --cursor ...`; `missing` was not found so far.
+    """Say how to continue if a search ends early: by `relay <command> --cursor ...`; `missing` was not found so far.
 
     Raises:
         NotFound: the search ended early.

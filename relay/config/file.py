@@ -163,7 +163,7 @@ class ConfigFile:
             return
         try:
             self.reload()
-        except Exception:  # any error: the watch must go on, so that the next change is read
+        except Exception:  # any error: the watch must continue, so that the next change is read
             log.exception("config.error", file=str(self._path))
 
     def reload(self) -> None:

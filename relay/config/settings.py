@@ -116,7 +116,7 @@ class Settings(PageSettings):
     the load balancer in front keeps its own: AWS 60 seconds, Google Cloud 600.
     """
     relay_shutdown_delay: Annotated[float, BeforeValidator(forms.seconds), Field(ge=0)] = 0.0
-    """Time for which a stopping ingress goes on as before, with `/ready` at 503, such as `5s` (a number alone is
+    """Time for which a stopping ingress works as before, with `/ready` at 503, such as `5s` (a number alone is
     seconds): the load balancer notices in it, and sends new webhooks elsewhere.
     """
     relay_api_rate: Annotated[float, Field(gt=0)] = 50.0

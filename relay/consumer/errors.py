@@ -43,7 +43,7 @@ _PASSING = ("max number of clients", "Redis is loading", "caught error")
 
 
 class ConsumerError(Exception):
-    """A consumer cannot go on, and trying again cannot help."""
+    """A consumer cannot continue, and trying again cannot help."""
 
 
 class UnknownTopic(ConsumerError):

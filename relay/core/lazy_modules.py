@@ -6,7 +6,7 @@
         retention = LazyModule("workers.maintenance.retention")
 
 So the import is at the top of its file, and the type checker and import-linter see it as any other. The first attribute
-that is read imports the module, in the thread that reads it; an event loop goes on meanwhile if
+that is read imports the module, in the thread that reads it; an event loop runs meanwhile if
 `relay.process.imports.import_later` is awaited first.
 """
 

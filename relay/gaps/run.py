@@ -117,7 +117,7 @@ class GapFinder:
         """Walk to the end; with `only`, just through these chats. A resumed walk keeps its progress.
 
         Raises:
-            RelayError: it cannot go on; a later run resumes it.
+            RelayError: it cannot continue; a later run resumes it.
         """
         if resume:
             walk.state, walk.error = WalkState.WALKING, ""

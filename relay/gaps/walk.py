@@ -55,7 +55,7 @@ log = structlog.get_logger()
 
 
 class WalkError(RelayError):
-    """A walk that cannot go on."""
+    """A walk that cannot continue."""
 
 
 class Walker:

@@ -2,7 +2,7 @@
 
 asyncio's own servers are not used, because of a process that runs out of descriptors: on uvloop, libuv closes waiting
 connections without a word, and once it has lost its spare descriptor it tries again without end, which stops the whole
-process. Here they wait in the kernel's queue for a moment, the cause is logged once a second, and accepting goes on.
+process. Here they wait in the kernel's queue for a moment, the cause is logged once a second, and accepting continues.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Guesses of a secret, such as a token: each address has a budget of wrong ones, and all addresses together.
 
 Beyond it a secret that this process does not know is not looked up, so that guesses cost Redis nothing; secrets that
-have been right lately go on, also behind the same proxy.
+have been right lately work as before, also behind the same proxy.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class Resolver:
     async def _opened(self) -> dns.Dns:
         """Return the client of the name servers, which is imported and made with the first name."""
         if self._dns is None:
-            await asyncio.to_thread(import_module, dns.__name__)  # the loop goes on meanwhile
+            await asyncio.to_thread(import_module, dns.__name__)  # the loop runs meanwhile
         if self._dns is None:
             self._dns = dns.Dns()
         return self._dns

@@ -82,7 +82,7 @@ class _Bases(ModuleType):
 
 
 async def import_later(name: str) -> None:
-    """Import a module that few processes need, in a thread: the event loop goes on meanwhile."""
+    """Import a module that few processes need, in a thread: the event loop runs meanwhile."""
     if name not in sys.modules:
         await asyncio.to_thread(import_module, name)
 

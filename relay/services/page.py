@@ -1,7 +1,7 @@
 """Pages of a list: some items, and the cursor of the next page.
 
 A page is bounded in time, whatever is asked for: a filter that few entries match gives short pages, also empty ones,
-each with the cursor at which the search goes on. Only a page without a cursor is the last.
+each with the cursor at which the search continues. Only a page without a cursor is the last.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ async def checking_types(call: Awaitable[Result]) -> Result:
 
 
 class Isolation:
-    """The boundary around the elements of a loop: an error of one is logged, and the loop goes on with the next."""
+    """The boundary around the elements of a loop: an error of one is logged, and the loop continues with the next."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds."""

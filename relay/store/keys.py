@@ -84,7 +84,7 @@ Subscriptions made by the API (`stored_subscriptions`), beside those of relay.to
                                           is anything to read
 
 Everything else (of lines: `store.lines`)
-    relay:lines                 hash      what Linq tells of each, `<line>:listed` and `<line>:told`; 90 days
+    relay:lines                 hash      what Linq reports about each, `<line>:listed` and `<line>:told`; 90 days
     relay:lines:event_times     hash      time of its last events, `<line>:event`, `:inbound`, `:outbound`
     relay:lines:week:<n>:<line> string    its events by hour of a week, 168 numbers of four bytes; nine weeks
     relay:lines:opt_outs        set       lines that a handle ever opted out of; with `[linq] opt_outs`

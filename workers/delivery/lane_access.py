@@ -1,7 +1,7 @@
 """Access to a lane in Redis, for its worker: every operation is retried until Redis carries it out.
 
 While a key of the lane is of a wrong type (`relay.store.isolation`), the lane is suspended: it starts no delivery, its
-operations wait for the repair, and the lanes beside it go on.
+operations wait for the repair, and the lanes beside it continue.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class PartitionWorker:
 
         With several shards `lease` is that of the first one, which gives the right to the partition on all of them. The
         others have leases as well, which fence what is read and settled there. A shard that does not answer is waited
-        for, and the others go on.
+        for, and the others continue.
         """
         course = Course(self.redis, lease, self.timings)
         if not self.others:

@@ -38,7 +38,7 @@ class Records:
         self._activity.add(tally)
 
     def write_if_due(self) -> None:
-        """Start to write what is due, unless that is still going on.
+        """Start to write what is due, unless that is still under way.
 
         Raises:
             Exception: the last writing ended with a bug.

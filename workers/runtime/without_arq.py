@@ -89,7 +89,9 @@ class Partitions:
 async def run_until_there_is_memory(parts: WorkerParts, jobs: Sequence[Job], tasks: set[asyncio.Task[None]]) -> None:
     """Run `jobs` until Redis accepts writes; `tasks` has those that still end after this returns."""
     over = asyncio.Event()
-    log.warning("worker.without_arq", note="Redis is at maxmemory: routing, delivering and trimming go on without arq")
+    log.warning(
+        "worker.without_arq", note="Redis is at maxmemory: routing, delivering and trimming continue without arq"
+    )
     running = [asyncio.create_task(_run(job, parts, over)) for job in jobs]
     tasks.update(running)
     for task in running:

@@ -79,7 +79,7 @@ def refusal(public_url: str, rivals: Sequence[Rival]) -> AnotherRelay:
     return AnotherRelay(
         f"{made} under {public_url.rstrip('/')}{V3_PATH} may be another relay's ({tags}; of {named}): no secret of "
         "them is stored in this Redis, so there is a second relay with this RELAY_PUBLIC_URL and another Redis (a "
-        "copied .env?), or this Redis has lost its data. Nothing is changed at Linq. If the other relay is to go on, "
+        "copied .env?), or this Redis has lost its data. Nothing is changed at Linq. If the other relay is to stay, "
         "give this one another RELAY_PUBLIC_URL or the same Redis; if there is none, run: "
         "relay bootstrap apply --take-over"
     )

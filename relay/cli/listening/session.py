@@ -94,7 +94,7 @@ class Session:
             tell("paused; p continues, with the events that arrived meanwhile")
         else:
             self._goes_on.set()
-            tell("going on")
+            tell("continuing")
 
     async def _send(self) -> None:
         """POST the last event, if there is where to, and show it."""

@@ -61,7 +61,7 @@ async def story(access: Access, event_id: str, cursor: str | None, seconds: floa
 
 
 async def life(access: Access, message_id: str, cursor: str | None, seconds: float | None) -> Life:
-    """Return the life of a message; the search goes on until it is whole or the time is over.
+    """Return the life of a message; the search continues until it is whole or the time is over.
 
     Raises:
         ApiError: the API refuses, or there is no such message.

@@ -77,7 +77,7 @@ class Attempt(NamedTuple):  # made for every delivery, in a third of the time th
 class Shortage:
     """No attempt: the POST could not be sent for want of something of ours, such as descriptors, ports or DNS.
 
-    It is no outcome: nothing is recorded, no breaker hears of it, and the delivery is started again a little later.
+    It is no outcome: nothing is recorded, no breaker counts it, and the delivery is started again a little later.
     """
 
     reason: str

@@ -1,4 +1,4 @@
-"""Lines: their activity against their usual week, what Linq tells of them, who takes them, and their secrets."""
+"""Lines: their activity against their usual week, what Linq reports about them, who takes them, and their secrets."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 An order for every host concerns the workers only: if no ingress were ready, the load balancer would have no place for
 Linq's webhooks, and Linq gives up after half an hour. An order for a host also takes its ingresses out of the load
-balancer; they go on accepting what arrives. An order ends when an operator ends it, or by itself, so that a forgotten
+balancer; they keep accepting what arrives. An order ends when an operator ends it, or by itself, so that a forgotten
 one cannot hold events for ever.
 """
 

@@ -7,7 +7,7 @@ still send that event. Since the inbox is routed in order, the router can tell w
     the backfill, then Linq's event    Linq's event goes only to topics that did not get the backfill
 
 Notes are kept for `RELAY_GAP_WINDOW`, since Linq may recover a message hours later: about 150 bytes each, for at most
-`MAX_BACKFILLED` messages. At that number a backfill stops, and goes on when older notes have expired.
+`MAX_BACKFILLED` messages. At that number a backfill stops, and continues when older notes have expired.
 
 A message is put back on the shard of its chat, which is that of its event: so the router there sees both in their
 order. The shards share the number of notes.

@@ -1,6 +1,6 @@
 """The record of a walk through Linq's chats: its span, its progress and its findings.
 
-A walk saves after every page of chats, so that one that was killed goes on where it was: the chats that are done are
+A walk saves after every page of chats, so that one that was killed continues where it was: the chats that are done are
 not read again. What it found of a chat and that the chat is done are written in one step; a chat that was put back and
 not noted as done is read again, and its messages are known by then (`store.gaps.backfilled`).
 

@@ -61,7 +61,7 @@ log = structlog.get_logger()
 
 
 class _Place(NamedTuple):
-    """The place of a shard's events, as the script is told of it."""
+    """The place of a shard's events, as the script gets it."""
 
     keys: tuple[str, str, str]
     arguments: tuple[str, str, bytes]

@@ -73,7 +73,7 @@ class LineAccounts:
         """Read what Redis has, and put it in force with the rules; a keyring that was overwritten has what it had."""
         try:
             await checking_types(self._read_keyring())
-        except WrongType:  # the ingress and bootstrap tell of it
+        except WrongType:  # the ingress and bootstrap report it
             self._revision = None
         known: dict[str, Set[str | None]] | None = None
         if config.linq.accounts or self._has_names:
@@ -98,6 +98,6 @@ class LineAccounts:
     async def _listed(self) -> dict[str, Set[str | None]]:
         try:
             listed = await checking_types(accounts_in_lists(self._redis))
-        except WrongType:  # the router tells of it when it records a change
+        except WrongType:  # the router reports it when it records a change
             return {}
         return {line: frozenset({account}) for line, account in listed.items()}

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Looks at many lanes: finds those with work, and those that are not as their counters say; saves the positions of the others.
--- Here, and for many at once, since XINFO GROUPS tells of every group of a topic, and a round trip costs more than a look.
+-- Here, and for many at once, since XINFO GROUPS lists every group of a topic, and a round trip costs more than a look.
 -- KEYS: counts
 -- ARGV: most pending entries to examine for a position (0: none is saved), then for each lane its key, group and topic stream
 -- Changes nothing of a lane that must be repaired (`ensure_lane`, `audit_lane`), has unread replays or once read another topic:

@@ -1,5 +1,5 @@
 #!lua flags=no-writes,allow-oom
--- Reads what the ledgers of lanes are made of, as of one moment: here, since XINFO GROUPS tells of every group of a
+-- Reads what the ledgers of lanes are made of, as of one moment: here, since XINFO GROUPS lists every group of a
 -- topic, and a page of lanes asks for few of them.
 -- KEYS: lanes
 -- ARGV: consumer group of each lane

@@ -1,1 +1,1 @@
-"""The registry of lines: their activity by hour, what Linq tells of them, and who has opted out of them."""
+"""The registry of lines: their activity by hour, what Linq reports about them, and who has opted out of them."""

@@ -1,4 +1,4 @@
-"""Facts that Linq tells of each line: by its list of phone numbers, and by events about a line.
+"""Facts that Linq reports about each line: by its list of phone numbers, and by events about a line.
 
 The check of Linq (every five minutes) records the list, the router the events as they pass. Of a status or reputation
 that both tell, the newer one counts. A list may be incomplete (`bootstrap.deletions`), so a line that is missing counts
@@ -105,8 +105,8 @@ async def record_list(redis: Redis, lines: Sequence[ListedLine], now_ms: int, ac
 async def record_changes(redis: Redis, changes: Sequence[LineChange]) -> None:
     """Record what events tell; an older event changes nothing. Only the router calls it.
 
-    Of lines that no list has, only so many are recorded: an event can name any number. What an account tells of a line
-    that another account lists does not count.
+    Of lines that no list has, only so many are recorded: an event can name any number. Facts that an account reports
+    about a line of another account do not count.
     """
     rows = await _read(redis)
     fields: dict[str, str] = {}
@@ -128,7 +128,7 @@ async def record_changes(redis: Redis, changes: Sequence[LineChange]) -> None:
 
 
 async def read_facts(redis: Redis) -> dict[str, LinqFacts]:
-    """Return what Linq tells of each line."""
+    """Return what Linq reports about each line."""
     return {line: _facts(listed, told or _Told()) for line, (listed, told) in (await _read(redis)).items()}
 
 

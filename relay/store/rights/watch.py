@@ -1,7 +1,7 @@
 """A watch on the rights at Redis: an operator may take them away, or change the password, while a process runs.
 
 What Redis refuses fails with its own error, and is retried; this log line names the cause and the command that repairs
-it, and the process says it in `/ready`. It goes on by itself once the rights are back.
+it, and the process says it in `/ready`. It continues by itself once the rights are back.
 
 On a cluster each primary has users of its own, so every shard is watched. What another shard than the first one refuses
 concerns its events alone, and leaves the process ready for the others.

@@ -1,7 +1,7 @@
 """Held events of a topic: its stream was overwritten by another client, and nothing can be appended to it.
 
 The router appends them to `<stream>:held` instead, in the step that takes them from the inbox, so that the other topics
-go on. It does so until all of them are released, which the sweeper does once the key is repaired: the topic gets its
+continue. It does so until all of them are released, which the sweeper does once the key is repaired: the topic gets its
 events late, and in order.
 """
 

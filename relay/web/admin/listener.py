@@ -105,7 +105,7 @@ async def listening_for_operators(  # noqa: PLR0913  its bounds are arguments fo
     """Serve the admin listener of `role` while the context is open; yield its port.
 
     `portal` has the applications of the API and the pages, by path.
-    A worker without RELAY_ADMIN_LISTEN goes on without it (None) if its default port is taken: several may run on one
+    A worker without RELAY_ADMIN_LISTEN continues without it (None) if its default port is taken: several may run on one
     machine.
 
     Raises:

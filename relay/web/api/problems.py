@@ -153,7 +153,7 @@ def http_problem(error: web.HTTPException) -> ApiProblem:
 
 
 def respond(problem: ApiProblem, request_id: str) -> web.Response:
-    """Return the response that tells of a problem."""
+    """Return the response for a problem."""
     name, title = KINDS[problem.status]
     details = ProblemDetails(
         type=_TYPES + name,

@@ -159,7 +159,7 @@ def _unknown(event_id: str, claim: Claim | None) -> EventView:
 
 
 def _of_attempts(event: EventView, parts: Sequence[PushPart]) -> EventView:
-    """Return what the attempts tell of an event."""
+    """Return what the attempts show of an event."""
     known = next((part.attempts[0].attempt for part in parts if part.attempts), None)
     if known is None:
         return event

@@ -62,11 +62,11 @@ class Life:
         return tuple(_notes(self))
 
     def searched(self, cursor: str | None) -> Life:
-        """Return the same, after the search went on and found nothing more."""
+        """Return the same, after the search continued and found nothing more."""
         return replace(self, cursor=cursor, searched_to_ms=None if cursor is None else int(cursor.partition("-")[0]))
 
     def joined(self, older: Life) -> Life:
-        """Return this part and the one that the search found when it went on."""
+        """Return this part and the one that the search found when it continued."""
         return replace(
             older,
             steps=in_order((*self.steps, *older.steps)),

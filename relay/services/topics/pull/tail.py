@@ -1,7 +1,7 @@
 """Tails: the events of a topic as they come, for people who watch and for `relay listen`; no group keeps their place.
 
 All tails of a process share a rate, so that however many are open, and however far back they begin, the path of events
-keeps its speed. A tail that is behind goes on where it was: the topic holds what it has not read yet.
+keeps its speed. A tail that is behind continues where it was: the topic holds what it has not read yet.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Part:
     events: Sequence[Record]
     """The events that match."""
     position: str
-    """The position after what was read so far (`following`); the tail goes on from there."""
+    """The position after what was read so far (`following`); the tail continues from there."""
     positions: Sequence[str] = ()
     """The position after each of these events."""
     has_gap: bool = False

@@ -71,7 +71,7 @@ class _Nodes:
                 self.primary = await self._ask_in_turn()
             return self.primary
 
-    def hear(self, error: str) -> None:
+    def notice(self, error: str) -> None:
         """Ask the node first to which an answer redirects."""
         if error.startswith("MOVED "):
             host, _, port = error.split()[2].rpartition(":")
@@ -156,7 +156,7 @@ class _OfCluster(TranslatesUvloopErrors):
             text = str(error)
             if not (isinstance(error, ReadOnlyError) or text.startswith(_REDIRECTIONS) or _IN_SCRIPT in text):
                 raise
-            self._of.hear(text)
+            self._of.notice(text)
             await parent.disconnect(nowait=True)
             raise RedisConnectionError(f"the node of the cluster does not serve these keys now: {text}") from None
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     """An entry of a stream: its id, and the names and values of its fields, flat."""
 
 MAX_EVENTS = 16
-"""Events of a batch that is handed over. The lanes of larger ones read them while the router goes on."""
+"""Events of a batch that is handed over. The lanes of larger ones read them while the router continues."""
 _MAX_LANES = 16
 _MAX_BYTES = 256 * 1024  # of bodies, over all lanes
 

@@ -36,7 +36,7 @@ _copy_chats, _copy_marks = Script(__package__, "copy_chats"), Script(__package__
 async def copy_chats(home: Redis, growth: Growth, copied: Callable[[int], None]) -> int:
     """Copy the lines of the chats that move to their new shards; return the number that was not there.
 
-    `copied` is told of each page how many were looked at.
+    `copied` is called with the number that each page looked at.
     """
     new = 0
     for number, shard in enumerate(home.shards[: growth.former]):

@@ -18,9 +18,9 @@ places an event fences the shards, and a worker takes all steps to the end.
 **No double acceptance.** A shard knows the number by which events are placed there. The script that accepts is given
 the number by which the process has chosen the shard, and with another one takes nothing. Before a process places by M
 it fences all old shards: from then on no shard takes a moving chat by N. A new shard, which has N until all old ones
-are fenced, takes nothing earlier. So no moment must be agreed on, no ingress is closed, and any process can go on where
-another was killed: each step is one write that does nothing the second time. A process that was suspended for hours
-cannot do harm when it wakes up.
+are fenced, takes nothing earlier. So no moment must be agreed on, no ingress is closed, and any process can continue
+where another was killed: each step is one write that does nothing the second time. A process that was suspended for
+hours cannot do harm when it wakes up.
 
 **No repeat.** A claim on an event id is on the shard that accepted the event. For the dedupe window after the fences,
 the claim on an event that moves is looked up on its former shard first, where none can be added any more

@@ -1,5 +1,5 @@
 #!lua flags=no-writes,allow-oom
--- Finds the pull groups of many topics: here, since XINFO GROUPS also tells of every lane's group.
+-- Finds the pull groups of many topics: here, since XINFO GROUPS also lists every lane's group.
 -- KEYS: for each topic its stream, and the places of its groups
 -- ARGV: prefix of lanes' groups
 -- Returns for each topic the names of its pull groups, and of the groups that have noted a place (a name may come twice); none

@@ -87,7 +87,7 @@ class StreamQuery(Reading):
     """A request for a stream of a group."""
 
     held: Annotated[int, Field(ge=1, le=MAX_PENDING)] = 100
-    """Events that are sent ahead: the stream goes on as they are acknowledged, or expire."""
+    """Events that are sent ahead: the stream continues as they are acknowledged, or expire."""
 
 
 class AcknowledgeBody(Input):
@@ -141,7 +141,7 @@ class PulledBatch(Output):
     cursor: str | None
     """For `ack` of the next request; null if there is nothing to acknowledge."""
     group: Literal["joined", "created", "restored"]
-    """`created`: the group is new. `restored`: it was lost, and goes on at its last known place."""
+    """`created`: the group is new. `restored`: it was lost, and continues at its last known place."""
     missed: int | None
     """Events that the topic no longer kept when the group came to them; null if some were, and their number is unknown.
     """
@@ -159,7 +159,7 @@ class Settled(Output):
     done: int
     """Events for which it was done."""
     not_done: Sequence[str] = ()
-    """Receipts of events that were acknowledged before, or delivered again since; not told of an acknowledgement."""
+    """Receipts of events that were acknowledged before, or delivered again since; not known of acknowledgements."""
 
 
 @operation("GET", "/topics/{topic}/groups/{group}/events", tag=TAG, scope=Scope.SUBSCRIBE)
@@ -201,7 +201,7 @@ async def stream_group(call: Call, path: GroupPath, query: StreamQuery) -> web.S
     """Receive the events of a pull group as server-sent events.
 
     Each is a message `event`, whose data is an event as in a batch; acknowledge it by its receipt, with a POST. A
-    message `news` tells of trimmed events, dead letters or a restored group, and the last one, `end`, why the stream
+    message `news` reports trimmed events, dead letters or a restored group, and the last one, `end`, why the stream
     ends.
     """
     wanted = replace(_request(path, query), limit=MAX_EVENTS, held=query.held)

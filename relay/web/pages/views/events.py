@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LIMIT = 50
 _ROWS_A_SECOND = 20
 _SECONDS_OF_LATEST = 0.01
-_SECONDS = 0.06  # of one step of a search by id; the page goes on with the next by itself
+_SECONDS = 0.06  # of one step of a search by id; the page continues with the next by itself
 _SECONDS_OF_LIFE = 0.2  # of the search for a message, and again for what subscriptions have
 _SUBSCRIPTIONS = 100  # of a story on one page
 _SHOWN = 64 * 1024  # characters of a body

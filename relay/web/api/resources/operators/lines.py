@@ -1,4 +1,4 @@
-"""Lines: our numbers, their activity, what Linq tells of them, and who has opted out of them."""
+"""Lines: our numbers, their activity, what Linq reports about them, and who has opted out of them."""
 
 from __future__ import annotations
 
