@@ -17,6 +17,7 @@ import structlog
 from relay.config.admin_address import INGRESS
 from relay.config.load import load_settings
 from relay.config.settings import environment_with_secrets
+from relay.core.lazy_modules import LazyModule
 from relay.ingress_parts import ingress_parts
 from relay.net.front import Handover, Requests, listening_front
 from relay.process.event_loop import run, stop_on_signals
@@ -42,10 +43,15 @@ if TYPE_CHECKING:
 
     from relay.config.settings import Settings
     from relay.ingress_parts import IngressParts
+    from relay.net import http_listener
     from relay.net.front import ProtocolFactory
     from relay.net.listen_address import Listen
     from relay.process.telemetry.spans import Tracer
-from relay.process.timings import Timings
+    from relay.process.timings import Timings
+    from relay.web import aiohttp_app
+else:  # aiohttp, for requests that are no ordinary webhooks
+    http_listener = LazyModule("relay.net.http_listener")
+    aiohttp_app = LazyModule("relay.web.aiohttp_app")
 
 log = structlog.get_logger()
 
@@ -69,11 +75,9 @@ async def listening_for_webhooks(
     ingress = Ingress(parts)
 
     async def start_aiohttp() -> AbstractAsyncContextManager[ProtocolFactory]:
-        await import_later("relay.web.aiohttp_app")
-        from relay.net.http_listener import serving_app  # noqa: PLC0415  as all of aiohttp
-        from relay.web.aiohttp_app import ingress_app  # noqa: PLC0415  as above
-
-        return serving_app(ingress_app(ingress, readiness), requests, ingress.refuse_malformed)
+        await import_later(aiohttp_app.__name__)
+        app = aiohttp_app.ingress_app(ingress, readiness)
+        return http_listener.serving_app(app, requests, ingress.refuse_malformed)
 
     async with Handover(start_aiohttp) as aiohttp:
         fast_path = FastPath(ingress, parts.clock, aiohttp, requests, limits, timings, probes=probes(readiness))

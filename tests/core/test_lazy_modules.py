@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-EXCEPTIONS = {
-    "relay/web/admin/listener.py": "aiohttp, for requests that are no ordinary probes",
-    "relay/web/server.py": "aiohttp, for requests that are no ordinary webhooks",
-    "relay/web/api/schemas/served.py": "all models of Linq's SDK, for one document",
-}
-
 
 def lazy_names(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield name and module of each lazy module of a file."""
@@ -56,7 +50,7 @@ def test_imports_are_at_the_top_of_their_files() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if any(isinstance(inner, ast.Import | ast.ImportFrom) for inner in ast.walk(node))
     }
-    assert found == set(EXCEPTIONS)
+    assert found == set()
 
 
 @pytest.fixture

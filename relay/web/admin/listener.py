@@ -19,6 +19,7 @@ import structlog
 
 from relay.config.admin_address import WORKER, admin_address
 from relay.core.errors import RelayError
+from relay.core.lazy_modules import LazyModule
 from relay.net.front import Handover, Requests, listening_front
 from relay.net.listen_address import Listen
 from relay.process.imports import import_later
@@ -33,10 +34,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from relay.config.settings import Settings
+    from relay.net import http_listener
     from relay.net.front import ProtocolFactory
     from relay.process.timings import Timings
+    from relay.web.admin import app as admin_app
     from relay.web.admin.app import Portal
     from relay.web.admin.report import Observed
+else:  # aiohttp, which a process without a portal does without
+    http_listener = LazyModule("relay.net.http_listener")
+    admin_app = LazyModule("relay.web.admin.app")
 
 PASSED_SOCKET = "_RELAY_ADMIN_SOCKET"
 """Variable with the descriptor of the listening socket that a supervisor passes on."""
@@ -147,14 +153,14 @@ def _serving(
     share_port: bool,
 ) -> AbstractAsyncContextManager[int]:
     """Serve the probes and the portal with aiohttp."""
-    from relay.net.http_listener import listening  # noqa: PLC0415  a process without a portal does without aiohttp
-    from relay.web.admin.app import admin_app  # noqa: PLC0415  as above
 
     def front(aiohttp: ProtocolFactory, requests: Requests) -> AdminFront:
         return AdminFront(aiohttp, requests, bounds, timings)
 
     busy = max(bounds.connections - _LIMITS.connections, bounds.connections // 2)
-    return listening(admin_app(observed, portal, busy), address, share_port=share_port, front=front)
+    return http_listener.listening(
+        admin_app.admin_app(observed, portal, busy), address, share_port=share_port, front=front
+    )
 
 
 @asynccontextmanager
@@ -165,11 +171,8 @@ async def _probed(
     requests = Requests()
 
     async def start_aiohttp() -> AbstractAsyncContextManager[ProtocolFactory]:
-        await import_later("relay.web.admin.app")
-        from relay.net.http_listener import serving_app  # noqa: PLC0415  as above
-        from relay.web.admin.app import admin_app  # noqa: PLC0415  as above
-
-        return serving_app(admin_app(observed), requests)
+        await import_later(admin_app.__name__)
+        return http_listener.serving_app(admin_app.admin_app(observed), requests)
 
     async with Handover(start_aiohttp) as aiohttp:
         front = ProbeFront(None, time.time, aiohttp, requests, bounds, timings, probes=probes_of(observed))
