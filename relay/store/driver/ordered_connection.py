@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from relay.store.driver.replication import NotReplicated
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis.asyncio import Connection, ConnectionPool
 
@@ -40,8 +40,8 @@ class OrderedConnection:
         if self._pipeline is not None:
             await self._pipeline.abort()
 
-    async def exchange(self, packed: bytes, read: Read) -> Any:
-        """Send `packed` after all earlier calls, and return its reply as `read` parses it."""
+    async def exchange(self, packed: Sequence[bytes], read: Read) -> Any:
+        """Send the pieces of `packed` after all earlier calls, and return its reply as `read` parses it."""
         if self._pipeline is None or self._pipeline.is_broken:
             self._pipeline = _Pipeline(self._pool)
         return await self._pipeline.exchange(packed, read)
@@ -60,7 +60,7 @@ class _Pipeline:
         self._sending, self._reading = asyncio.Lock(), asyncio.Lock()  # both are FIFO
         self._in_flight = 0
 
-    async def exchange(self, packed: bytes, read: Read) -> Any:
+    async def exchange(self, packed: Sequence[bytes], read: Read) -> Any:
         self._in_flight += 1
         try:
             async with self._sending:

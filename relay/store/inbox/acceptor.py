@@ -53,7 +53,7 @@ _CONFLICT = 2  # of the script: accepted, though another event has claimed the i
 _NO_ANSWER = (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError, NotReplicated)
 """Errors after which the same batch may be stored a moment later; any other is an answer of Redis."""
 
-_PING = pack_command(("PING",))
+_PING = [pack_command(("PING",))]
 
 _accept = Script(__package__, "accept")
 

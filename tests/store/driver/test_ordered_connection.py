@@ -28,7 +28,7 @@ async def read(connection: Connection) -> Any:
 
 async def ask(line: OrderedConnection, *command: str | int) -> Any:
     """Return the reply to a command."""
-    return await line.exchange(pack_command(command), read)  # type: ignore[arg-type]  # typed for fewer tuples than it takes
+    return await line.exchange([pack_command(command)], read)  # type: ignore[arg-type]  # typed for fewer tuples than it takes
 
 
 @asynccontextmanager

@@ -15,6 +15,8 @@ from hiredis import pack_command
 from relay.store.driver.client import WORKER_TIMEOUT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis.asyncio import Connection
 
     from relay.store.driver.client import Redis
@@ -34,12 +36,12 @@ class NextRead:
         self._connection: Connection | None = None
         self._is_sent = False
 
-    async def exchange(self, packed: bytes, read: Read) -> Any:
-        """Send `packed` and the next read behind it, and return the reply to `packed` as `read` parses it."""
+    async def exchange(self, packed: Sequence[bytes], read: Read) -> Any:
+        """Send the pieces of `packed` and the next read, and return the reply to `packed` as `read` parses it."""
         try:
             async with asyncio.timeout(WORKER_TIMEOUT):
                 connection = await self._open()
-                await connection.send_packed_command(packed + self._command)
+                await connection.send_packed_command([*packed, self._command])
                 reply = await read(connection)
         except BaseException:  # also an error that Redis has replied: the reply to the read is of no use then
             await self.aclose()
