@@ -10,6 +10,7 @@ An item whose caller is in no hurry may linger: it is sent with the next that do
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from itertools import islice
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -171,9 +172,9 @@ class UserOfBatches(Generic[Batches]):
 
 def by_group(items: Sequence[tuple[Item, Group]]) -> dict[Group, list[Item]]:
     """Return the items of a batch, each with its group, by group."""
-    groups: dict[Group, list[Item]] = {}
+    groups: defaultdict[Group, list[Item]] = defaultdict(list)
     for item, group in items:
-        groups.setdefault(group, []).append(item)
+        groups[group].append(item)
     return groups
 
 

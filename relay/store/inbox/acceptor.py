@@ -27,7 +27,7 @@ from relay.store.driver.batcher import Batcher, by_group, in_order_of
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.ordered_connection import OrderedConnection
 from relay.store.driver.replication import NotReplicated, Replication
-from relay.store.driver.scripts import Script
+from relay.store.driver.scripts import LONG, Script
 from relay.store.inbox.claims import claim_of
 from relay.store.inbox.waiting_room import Room, WaitingRoom
 from relay.store.sharding.growth.fence import StalePlacement
@@ -193,6 +193,7 @@ class Acceptor:
             wakeups.LIFETIME_MS,
             self._placed_by,
         ]
+        has_long = False
         for shard, webhooks in by_shard.items():
             place = self._places[shard]
             keys += place.keys
@@ -209,10 +210,12 @@ class Acceptor:
                     claim_of(webhook.dialect, webhook.line, webhook.body, webhook.account),
                     f"{webhook.generation} {webhook.remote or '-'}",
                 )
+                if len(webhook.body) > LONG:
+                    has_long = True
         try:
             async with asyncio.timeout(self._attempt):
                 replies: Sequence[list[int] | int | bytes] = await _accept.in_order(
-                    self._connection, keys, arguments, self._replication
+                    self._connection, keys, arguments, self._replication, has_long=has_long
                 )
         except _NO_ANSWER as error:
             raise _NoAnswer(f"Redis did not accept the event: {describe(error)}") from error

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.store.driver.ordered_connection import OrderedConnection
-from relay.store.driver.scripts import Script
+from relay.store.driver.scripts import LONG, Script
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from relay.store.driver.client import Redis
-
-LONGEST_COPIED = 4096
 
 
 @pytest.fixture
@@ -36,9 +34,9 @@ def of(*lengths: int) -> list[bytes]:
     "arguments",
     [
         pytest.param([], id="none"),
-        pytest.param(of(0, 1, LONGEST_COPIED), id="copied"),
-        pytest.param(of(LONGEST_COPIED + 1), id="sent as it is"),
-        pytest.param(of(5, LONGEST_COPIED + 1, 0, 3), id="between others"),
+        pytest.param(of(0, 1, LONG), id="copied"),
+        pytest.param(of(LONG + 1), id="sent as it is"),
+        pytest.param(of(5, LONG + 1, 0, 3), id="between others"),
         pytest.param(of(9000, 9001, 7, 9002), id="beside each other"),
         pytest.param(of(*[12, 10_240, 0] * 256), id="more than a socket takes at once"),
         pytest.param(of(1024 * 1024, 3), id="a megabyte"),
@@ -48,6 +46,8 @@ async def test_arguments_arrive_as_they_are(redis: Redis, echo: Script, argument
     line = OrderedConnection(redis)
     try:
         assert await echo(redis, ["one", "two"], arguments) == [[b"one", b"two"], arguments]
-        assert await echo.in_order(line, [], [17, "text", *arguments]) == [[], [b"17", b"text", *arguments]]
+        for has_long in (False, True):
+            reply = await echo.in_order(line, [], [17, "text", *arguments], has_long=has_long)
+            assert reply == [[], [b"17", b"text", *arguments]]
     finally:
         await line.aclose()
