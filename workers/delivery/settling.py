@@ -93,9 +93,14 @@ class LaneSettling:
             self._succeeded_ms = max(self._succeeded_ms, attempt.ended_ms)
         return True
 
+    @property
+    def must_trim(self) -> bool:
+        """True if `trim_dead_letters` has something to do: after every 200, since retention comes once a minute."""
+        return self._buried >= _BURIED
+
     async def trim_dead_letters(self) -> None:
-        """Keep the bounds of the dead letters after every 200: retention comes once a minute."""
-        if self._buried < _BURIED:
+        """Keep the bounds of the dead letters, if it must."""
+        if not self.must_trim:
             return
         self._buried = 0
         name, bounds = self._lane.name, self._subscription.dead.share(self._parts)

@@ -92,9 +92,18 @@ class Source:
         return bool(self._taken or self._orphans or self._may_have_new or self._may_have_orphans)
 
     @property
+    def has_next(self) -> bool:
+        """True if `next` may find a delivery now, or a retry that is due."""
+        return self.may_have_more or self._is_due
+
+    @property
+    def _is_due(self) -> bool:
+        return self.next_due is not None and self.next_due <= self._session.now_ms()
+
+    @property
     def is_at_rest(self) -> bool:
         """True if it has nothing in hand, and no retry waits."""
-        has_work = self._in_hand or self._is_promised or self.may_have_more or self._must_count
+        has_work = self._in_hand or self._is_promised or self._is_reading or self.may_have_more or self._must_count
         return not has_work and self.next_due is None
 
     @property
@@ -161,8 +170,7 @@ class Source:
 
         After an offer nothing is read until `take` is called.
         """
-        is_due = self.next_due is not None and self.next_due <= self._session.now_ms()
-        if self._is_promised or self._is_reading or is_due or self.may_have_more or not self._has_room:
+        if self._is_promised or self._is_reading or self.has_next or not self._has_room:
             return None
         offer = self._lane.offer(stream, self._session.lease.token, _READ)
         self._is_promised = offer is not None
@@ -198,8 +206,8 @@ class Source:
         if self._orphans:
             refs = [self._orphans.popleft() for _ in range(min(capacity, len(self._orphans)))]
             return await self._fetch(refs)
-        token, now_ms = self._session.lease.token, self._session.now_ms()
-        if self.next_due is not None and self.next_due <= now_ms:
+        if self._is_due:
+            token, now_ms = self._session.lease.token, self._session.now_ms()
             due = await self._retry(
                 "reading retries", lambda: self._lane.read_due(now_ms, capacity, token), self.resync
             )

@@ -57,9 +57,7 @@ class SharingLaneWorker(LaneWorker):
             return False
         if self._loop.time() < self._starts_at:
             return False
-        due_ms = self.source.next_due
-        is_due = due_ms is not None and due_ms <= self._session.now_ms()
-        return bool(self._read) or self.source.may_have_more or is_due
+        return bool(self._read) or self.source.has_next
 
     async def _finish(self) -> None:
         try:
