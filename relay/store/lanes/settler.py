@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from relay.core.config.relay_toml import AttemptBounds
 from relay.core.delivery.outcome import DeadLettered, Delivered, Filtered, Outcome, RetryAt
 from relay.store.driver.batcher import Batcher, UserOfBatches, by_group, in_order_of
-from relay.store.driver.client import retry_until_redis_answers
+from relay.store.driver.client import WORKER_TIMEOUT, retry_until_redis_answers
 from relay.store.driver.fenced_reads import Claim
+from relay.store.driver.ordered_connection import OrderedConnection
 from relay.store.driver.scripts import Script
 from relay.store.isolation import error_of
 from relay.store.lanes.attempts.record import AttemptLimits, AttemptRecord, encode_detail, shape_word
@@ -64,7 +65,7 @@ class SettlementBatches(Batcher[tuple[Settlement, Claim], Exception | None]):
 
     def __init__(self, redis: Redis) -> None:
         """`redis` is the client of any shard there."""
-        self._redis = redis
+        self._connection = OrderedConnection(redis, WORKER_TIMEOUT)
         super().__init__(
             self._settle,
             size_of=lambda item: len(item[0].delivery.fields.get(b"body", b"")),
@@ -73,6 +74,10 @@ class SettlementBatches(Batcher[tuple[Settlement, Claim], Exception | None]):
             max_in_flight=_MAX_IN_FLIGHT,
             linger=_LINGER,
         )
+
+    async def __aexit__(self, *error: object) -> None:
+        await super().__aexit__(*error)
+        await self._connection.aclose()
 
     async def _settle(self, items: list[tuple[Settlement, Claim]]) -> list[Exception | None]:
         by_claim = by_group(items)
@@ -95,7 +100,7 @@ class SettlementBatches(Batcher[tuple[Settlement, Claim], Exception | None]):
                 )
         leases = [claim.lease for claim in by_claim]
         _, *failures = await retry_until_redis_answers(
-            "settling deliveries", lambda: _settle(self._redis, leases, arguments)
+            "settling deliveries", lambda: _settle.in_order(self._connection, leases, arguments)
         )
         results: list[Exception | None] = [None] * len(items)
         for number, text in zip(failures[::2], failures[1::2], strict=True):

@@ -73,7 +73,17 @@ async def test_idle_connection_closed_by_redis_is_reopened(redis: Redis) -> None
     async with opened(redis) as line:
         number = await ask(line, "CLIENT", "ID")
         await redis.client_kill_filter(_id=str(number))
+        await asyncio.sleep(0.2)  # until it counts as idle
         assert await ask(line, "CLIENT", "ID") != number
+
+
+async def test_late_call_fails_and_the_next_succeeds(redis: Redis) -> None:
+    line = OrderedConnection(redis, timeout=0.05)
+    first = await ask(line, "CLIENT", "ID")
+    with pytest.raises(TimeoutError):
+        await ask(line, "BLPOP", "nothing", 0)
+    assert await ask(line, "CLIENT", "ID") != first
+    await line.aclose()
 
 
 async def test_connection_error_reaches_all_waiting_calls_and_none_later(redis: Redis) -> None:

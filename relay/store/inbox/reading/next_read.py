@@ -7,11 +7,11 @@ the router's own, since a read that waits blocks it.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from hiredis import pack_command
 
+from relay.process.time_limit import TimeLimit
 from relay.store.driver.client import WORKER_TIMEOUT
 
 if TYPE_CHECKING:
@@ -35,11 +35,12 @@ class NextRead:
         )
         self._connection: Connection | None = None
         self._is_sent = False
+        self._limit = TimeLimit(WORKER_TIMEOUT)
 
     async def exchange(self, packed: Sequence[bytes], read: Read) -> Any:
         """Send the pieces of `packed` and the next read, and return the reply to `packed` as `read` parses it."""
         try:
-            async with asyncio.timeout(WORKER_TIMEOUT):
+            with self._limit:
                 connection = await self._open()
                 await connection.send_packed_command([*packed, self._command])
                 reply = await read(connection)
@@ -52,7 +53,7 @@ class NextRead:
     async def rows(self) -> list[tuple[bytes, list[bytes]]]:
         """Return the entries, ids with flat fields, of the read that was sent, or of one that is sent now."""
         try:
-            async with asyncio.timeout(WORKER_TIMEOUT):
+            with self._limit:
                 connection = await self._open()
                 if not self._is_sent:
                     await connection.send_packed_command(self._command)
@@ -73,7 +74,7 @@ class NextRead:
     async def _open(self) -> Connection:
         if self._connection is None:
             connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py has no types here
-            connection.socket_timeout = None  # costs a task and a timer per call; `asyncio.timeout` is above
+            connection.socket_timeout = None  # costs a task and a timer per call; the limit is above
             await self._pool.ensure_connection(connection)
             self._connection = connection
         return self._connection

@@ -13,7 +13,9 @@ from redis.exceptions import ResponseError
 
 from relay.store import keys
 from relay.store.driver.batcher import Batcher, UserOfBatches, by_group, in_order_of
+from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.driver.fenced_reads import Claim, entries_in
+from relay.store.driver.ordered_connection import OrderedConnection
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import is_missing_group
 from relay.store.isolation import error_of
@@ -42,7 +44,7 @@ class ReadBatches(Batcher[tuple[_Wanted, Claim], Any]):
 
     def __init__(self, redis: Redis) -> None:
         """`redis` is the client of any shard there."""
-        self._redis = redis
+        self._connection = OrderedConnection(redis, WORKER_TIMEOUT)
         super().__init__(
             self._read,
             size_of=lambda _: 0,
@@ -51,6 +53,10 @@ class ReadBatches(Batcher[tuple[_Wanted, Claim], Any]):
             max_in_flight=_MAX_IN_FLIGHT,
         )
 
+    async def __aexit__(self, *error: object) -> None:
+        await super().__aexit__(*error)
+        await self._connection.aclose()
+
     async def _read(self, items: list[tuple[_Wanted, Claim]]) -> list[Any]:
         by_claim = by_group(items)
         arguments: list[str | int] = [keys.CONSUMER, _MAX_ENTRIES]
@@ -58,7 +64,7 @@ class ReadBatches(Batcher[tuple[_Wanted, Claim], Any]):
             arguments += (token, len(wanted))
             for lane, most, most_in_all in wanted:
                 arguments += (lane.group, lane.topic_stream, lane.replay_stream, most, most_in_all)
-        replies: list[Any] = await _read(self._redis, [claim.lease for claim in by_claim], arguments)
+        replies: list[Any] = await _read.in_order(self._connection, [claim.lease for claim in by_claim], arguments)
         return in_order_of(items, by_claim, replies)
 
 
