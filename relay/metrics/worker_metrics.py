@@ -92,8 +92,10 @@ class WorkerMetrics:
 
     def routed(self, routed: int, unmatched: int) -> None:
         """Count a batch of events that left the inbox."""
-        self._routed.inc(routed)
-        self._unmatched.inc(unmatched)
+        if routed:
+            self._routed.inc(routed)
+        if unmatched:
+            self._unmatched.inc(unmatched)
 
     def quarantined(self, dialect: Dialect) -> None:
         """Count an event that could not be decoded."""

@@ -92,6 +92,8 @@ class FlowControl:
 
     def capacity(self, in_flight: int, reserved: int = 0) -> int:
         """Return the number of deliveries that may be started beside the `in_flight` and the `reserved` ones."""
+        if self.is_normal and not self._bucket and not self._is_paused:  # nearly always: no clock is read
+            return self._subscription.concurrency - in_flight - reserved
         return self._capacity_at(in_flight, self._now(), self._session.now_ms()) - reserved
 
     def _capacity_at(self, in_flight: int, now: float, now_ms: int) -> int:

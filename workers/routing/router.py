@@ -17,6 +17,7 @@ decoded is quarantined in the same commit; it never blocks its batch.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from functools import partial
 from itertools import chain
@@ -35,7 +36,7 @@ from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.gaps.message_index import INDEXED, begin_index, lifetime_ms
 from relay.store.inbox.chat_lines import ChatLines
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, NotPrepared, Permit, compile_feeds, parts_of
-from relay.store.inbox.reading.hand_over import MAX_EVENTS, handing_over
+from relay.store.inbox.reading.hand_over import MAX_EVENTS, HandOver
 from relay.store.inbox.reading.next_read import NextRead
 from relay.store.isolation import Isolation
 from relay.store.keyring.line_accounts import LineAccounts
@@ -134,6 +135,7 @@ class Router:
         self._next_read = NextRead(redis, _BATCH, round(timings.router_block * 1000))
         self._isolation = Isolation(redis)
         self._spans = None if tracer is None else RouteSpans(tracer)
+        self._logs_batches = bool(log.is_enabled_for(logging.INFO))  # never changes; structlog takes 2 us to tell it
         self._prepared: _Prepared  # set when a drain begins
         self._entries: list[InboxEntry] = []  # to be decoded next
         self._batch: _Batch | None = None  # to be committed next
@@ -172,7 +174,6 @@ class Router:
             except NotPrepared:
                 self._resync()
                 self._prepared = await self._prepare()
-            self._records.write_if_due()
 
     async def _prepare(self) -> _Prepared:
         """Create the consumer group of every lane before an event is routed under the rules in force.
@@ -203,16 +204,17 @@ class Router:
         self._chats.resync()
 
     async def _step(self, lease: Lease) -> bool:
-        """Advance the batches in hand, or wait for entries. Returns False if none came."""
+        """Advance the batches in hand, and wait for entries if none are left. Returns False if there were none."""
+        had_entries = bool(self._batch or self._entries)
         if self._batch or len(self._entries) == _BATCH:
             await self._overlap(lease)
-        elif self._entries:
+        elif had_entries:
             await self._commit(await self._decode(lease), lease, self._next_read)
             self._drop()
-        else:
+        self._records.write_if_due()
+        if not (self._batch or self._entries):
             self._entries = await self._inbox.next(self._next_read)
-            return bool(self._entries)
-        return True
+        return had_entries or bool(self._entries)
 
     async def _overlap(self, lease: Lease) -> None:
         """Commit a batch, decode the next and read the one after it, all at the same time."""
@@ -258,11 +260,12 @@ class Router:
         moves = [move_of(entry, event, index, indexed, facts) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
         tally = Tally(entries[-1].at_ms or round(began * 1000), count_lines([event for event, _ in of_linq]))
-        batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, tally, unreadable)
+        parts, lanes, size = parts_of(prepared.feeds, moves), list[tuple[str, str]](), 0
         if len(moves) <= MAX_EVENTS:
-            topics = dict.fromkeys(chain.from_iterable(move.topics for move in moves))
+            topics = dict.fromkeys(chain.from_iterable([move.topics for move in moves]))
             lanes = [lane for topic in topics for lane in prepared.feeds[topic].lanes]
-            batch = batch._replace(lanes=lanes, size=sum(move.size for move in moves))
+            size = sum(move.size for move in moves)
+        batch = _Batch(parts, len(moves), prepared.mark, began, tally, unreadable, lanes, size)
         if self._spans is None:
             return batch
         pairs = zip(events, moves, strict=True)
@@ -274,9 +277,9 @@ class Router:
         if batch is None:
             return
         parts, events, mark, began, tally, unreadable, lanes, size, traced = batch
-        with handing_over(self._receivers, lanes, size) as hand_over:
-            permit = Permit(lease.token, mark)
-            moved = await self._inbox.commit(parts, permit, round(self._clock() * 1000), hand_over, next_read)
+        permit, now_ms = Permit(lease.token, mark), round(self._clock() * 1000)
+        with HandOver(self._receivers, lanes, size) as hand_over:
+            moved = await self._inbox.commit(parts, permit, now_ms, hand_over, next_read)
         self._metrics.routed(moved.routed, moved.unmatched)
         if any(moved):
             self._records.routed(tally)
@@ -286,14 +289,8 @@ class Router:
             self._spans.record(traced, began, self._clock())
         for topic in self._inbox.holding:
             await self._isolation.look("topic", topic, {self._redis.key.topic(topic): "stream"})
-        log.info(
-            "batch.routed",
-            events=events,
-            routed=moved.routed,
-            unmatched=moved.unmatched,
-            quarantined=moved.quarantined,
-            ms=round((self._clock() - began) * 1000, 2),
-        )
+        if self._logs_batches:
+            log.info("batch.routed", events=events, **moved._asdict(), ms=round((self._clock() - began) * 1000, 2))
 
 
 async def _raised(error: Exception) -> None:

@@ -52,16 +52,17 @@ class Lease:
         self._length = timings.lease
         self._renew_interval = timings.lease_renew
         self._lengths_ms = round(timings.lease * 1000), round(timings.arq_lock * 1000)
-        self._renewed_at = asyncio.get_running_loop().time()
+        self._now = asyncio.get_running_loop().time  # asking for the loop is a system call in Python 3.11
+        self._renewed_at = self._now()
 
     @property
     def is_sure(self) -> bool:
         """True if no other worker can have it: the last renewal succeeded and has not expired."""
-        return not self.lost.is_set() and asyncio.get_running_loop().time() - self._renewed_at < self._length
+        return not self.lost.is_set() and self._now() - self._renewed_at < self._length
 
     async def renew(self, redis: Redis) -> bool:
         """Acquire or renew it; return False if another worker holds it."""
-        began = asyncio.get_running_loop().time()
+        began = self._now()
         redis_keys = [redis.key.lease(self._job_id), redis.key.arq_lock(self._job_id)]
         arguments: list[str | int] = [self.token, *self._lengths_ms]
         try:

@@ -172,16 +172,17 @@ class Inbox:
             NotPrepared: the lanes must be prepared before any event can be routed.
         """
         self.holding = set()
-        offered = hand_over if len(parts) == 1 else _TO_NONE
+        if len(parts) == 1:
+            return await self._commit(parts[0], permit, now_ms, hand_over, next_read)
         reads = [*[None] * (len(parts) - 1), next_read]
         replies = [
-            await self._commit(part, permit, now_ms, offered, read) for part, read in zip(parts, reads, strict=True)
+            await self._commit(part, permit, now_ms, _TO_NONE, read) for part, read in zip(parts, reads, strict=True)
         ]
         return Moved(*map(sum, zip(*replies, strict=True)))
 
     async def _commit(
         self, part: Arguments, permit: Permit, now_ms: int, hand_over: HandOver, next_read: NextRead | None
-    ) -> tuple[int, int, int]:
+    ) -> Moved:
         key = self._redis.key
         keys = (*self._keys, key.messages(now_ms // HOUR_MS), key.backfilled)
         arguments = (*permit, now_ms, wakeups.LIFETIME_MS, self._index_ms, *hand_over.arguments, *part)
@@ -196,7 +197,7 @@ class Inbox:
         routed, unmatched, quarantined, holding, given = reply
         self.holding.update(name.decode() for name in holding)
         hand_over.give(given)
-        return routed, unmatched, quarantined
+        return Moved(routed, unmatched, quarantined)
 
 
 def parts_of(feeds: Mapping[str, Feed], moves: Sequence[Move]) -> list[Arguments]:

@@ -11,7 +11,7 @@ What was handed over is pending in Redis until it is settled. If the reply is lo
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from relay.store import keys
 
@@ -57,7 +57,7 @@ Receivers = dict[str, Receiver]
 
 
 class HandOver:
-    """The offers for one commit."""
+    """The offers for one commit. Enter it: whatever happens in the context, each lane that offers gets its answer."""
 
     def __init__(self, receivers: Receivers, lanes: Iterable[tuple[str, str]] = (), size: int = 0) -> None:
         """`lanes` are names of lanes with the streams of their topics; `size` is that of all bodies, bytes."""
@@ -81,8 +81,11 @@ class HandOver:
         for lane in [*self._asked]:
             self._give(lane, ())
 
-    def fail(self) -> None:
-        """Tell the lanes that the commit may have read events, and which is not known."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Tell lanes without an answer that the commit may have read events, and which is not known."""
         for lane in [*self._asked]:
             self._give(lane, None)
 
@@ -92,16 +95,6 @@ class HandOver:
         heir = self._receivers.get(lane)
         if heir is not None and heir is not receiver:  # its search for orphans may have been before the commit
             heir.resync()
-
-
-@contextmanager
-def handing_over(receivers: Receivers, lanes: Iterable[tuple[str, str]], size: int) -> Iterator[HandOver]:
-    """Ask lanes for their offers; whatever happens in the context, each of them gets its answer."""
-    hand_over = HandOver(receivers, lanes, size)
-    try:
-        yield hand_over
-    finally:
-        hand_over.fail()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from relay.store import wakeups
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox.inbox import Inbox, Moved, Permit, compile_feeds, parts_of
-from relay.store.inbox.reading.hand_over import Offer, Receivers, handing_over, receiving
+from relay.store.inbox.reading.hand_over import HandOver, Offer, Receivers, receiving
 from relay.store.lanes.lane import Lane
 from tests.building import TWO_TOPICS, config_of
 from tests.store.inbox.test_inbox import accept, move
@@ -59,7 +59,7 @@ async def commit(redis: Redis, clock: Clock, receivers: Receivers) -> Moved:
     parts = parts_of(
         compile_feeds(config_of(TWO_TOPICS), KEYS), [move(entry, "messages") for entry in await inbox.read(10)]
     )
-    with handing_over(receivers, [("bot", STREAM)], 1) as hand_over:
+    with HandOver(receivers, [("bot", STREAM)], 1) as hand_over:
         return await inbox.commit(parts, PERMIT, NOW_MS, hand_over)
 
 
@@ -105,7 +105,7 @@ async def test_failed_commit_makes_the_lane_search_for_orphans(redis: Redis, clo
 
 async def test_successor_of_a_receiver_searches(lane: Lane) -> None:
     first, second, receivers = Bot(lane), Bot(lane), Receivers()
-    with receiving(receivers, "bot", first), handing_over(receivers, [("bot", STREAM)], 1) as hand_over:
+    with receiving(receivers, "bot", first), HandOver(receivers, [("bot", STREAM)], 1) as hand_over:
         with receiving(receivers, "bot", second):
             hand_over.give([b"bot", [(b"1-1", [])]])
             assert first.taken == [[(b"1-1", [])]]
