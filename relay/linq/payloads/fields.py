@@ -48,15 +48,15 @@ def payload_fields(dialect: Dialect, event_type: str, data: dict[str, Any]) -> P
 
 
 def _v3_fields(event_type: str, data: dict[str, Any]) -> PayloadFields:
-    chat = _object(data.get("chat"))
+    chat, message = _object(data.get("chat")), _object(data.get("message"))
     return PayloadFields(  # by position: names take 0.5 us more
         _v3_line_finder(event_type)(data),
         _text(chat.get("id")) or _text(data.get("id" if event_type == "chat.created" else "chat_id")),
-        _v3_message(event_type, data),
+        _v3_message(event_type, data, message),
         _direction(data) or _V3_DIRECTION.get(event_type),
-        _v3_service(data),
+        _v3_service(data, chat),
         _bool(chat.get("is_group"), data.get("is_group")),
-        _text(data.get("reconciled_at") or _object(data.get("message")).get("reconciled_at")),
+        _text(data.get("reconciled_at") or message.get("reconciled_at")),
     )
 
 
@@ -147,21 +147,21 @@ def _v3_line_finder(event_type: str) -> LineFinder:
     return _row(_V3_LINES, event_type, _line_of_any)
 
 
-def _v3_message(event_type: str, data: dict[str, Any]) -> str | None:
+def _v3_message(event_type: str, data: dict[str, Any], message: dict[str, Any]) -> str | None:
     """Return the message's id: a field of its own in most events, the payload's id in `message.*` of 2026-02-03."""
-    message_id = _text(data.get("message_id")) or _text(_object(data.get("message")).get("id"))
+    message_id = _text(data.get("message_id")) or _text(message.get("id"))
     if message_id is None and event_type.startswith("message."):
         return _text(data.get("id"))
     return message_id
 
 
-def _v3_service(data: dict[str, Any]) -> str | None:
-    return (
-        _text(data.get("service"))
-        or _text(_object(_object(data.get("chat")).get("owner_handle")).get("service"))
-        or _text(_object(data.get("participant")).get("service"))
-        or _text(_object(data.get("changed_by_handle")).get("service"))
-    )
+def _v3_service(data: dict[str, Any], chat: dict[str, Any]) -> str | None:
+    if service := _text(data.get("service")):
+        return service
+    for handle in (chat.get("owner_handle"), data.get("participant"), data.get("changed_by_handle")):
+        if isinstance(handle, dict) and (service := _text(handle.get("service"))):
+            return service
+    return None
 
 
 # --- v2 (https://docs.linqapp.com/v2/api) -----------------------------------------------------------

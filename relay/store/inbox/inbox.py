@@ -251,14 +251,14 @@ def _entry(entry: bytes, fields: Mapping[bytes, bytes]) -> InboxEntry:
     dialect, account = (Dialect.V2 if source == b"v2" else Dialect.V3), None
     if len(source) > _API_BYTES:
         dialect, account = source_of(source.decode(errors="replace"))
-    return InboxEntry(
-        entry=entry,
-        dialect=dialect,
-        line=fields.get(b"line", b"").decode(errors="replace") or None,
-        webhook_id=fields.get(b"webhook_id", b"").decode(errors="replace"),
-        at=fields.get(b"at", b"0"),
-        body=fields.get(b"body", b""),
-        account=account,
-        via=fields.get(b"via", b""),
-        source=fields.get(b"source", b""),
+    return InboxEntry(  # by position, which takes half the time of names
+        entry,
+        dialect,
+        fields.get(b"line", b"").decode(errors="replace") or None,
+        fields.get(b"webhook_id", b"").decode(errors="replace"),
+        fields.get(b"at", b"0"),
+        fields.get(b"body", b""),
+        account,
+        fields.get(b"via", b""),
+        fields.get(b"source", b""),
     )
