@@ -30,7 +30,7 @@ def decode(dialect: Dialect, body: bytes, line: str | None) -> Decoded:
     """
     envelope = read_envelope(body)
     fields = payload_fields(dialect, envelope.event_type, envelope.data)
-    event = Event(  # by position: names take 1 us more
+    event = Event(  # by position: names take 0.5 us more
         envelope.event_id,
         envelope.event_type,
         envelope.version(dialect),
