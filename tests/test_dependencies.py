@@ -26,6 +26,7 @@ from arq.worker import Worker, func
 from packaging.requirements import Requirement
 from prometheus_client import Histogram
 from redis.asyncio import Connection
+from redis.asyncio.retry import Retry
 from redis.exceptions import ResponseError
 
 from tests.product_source import parsed
@@ -53,6 +54,7 @@ POOL = "relay/store/driver/pools/failover_pool.py"
 UVLOOP = "relay/store/driver/pools/uvloop_errors.py"
 CONCURRENT = "relay/store/driver/pools/concurrent_pool.py"
 CLUSTER = "relay/store/driver/pools/cluster_pool.py"
+TRIED_ONCE = "relay/store/driver/pools/tried_once.py"
 ARQ_CLIENT = "workers/runtime/arq_client.py"
 FIXED_KEYS = "relay/store/fixed_keys.py"
 ORDERED = "relay/store/driver/ordered_connection.py"
@@ -117,6 +119,7 @@ USES: dict[str, list[Use]] = {
         Use("redis.asyncio.connection:parse_url", POOL, "finds the connection class that a URL asks for"),
         Use("redis.asyncio.sentinel:SentinelManagedConnection", POOL, "subclassed: translates an error of uvloop"),
         Use("redis.asyncio.sentinel:SentinelManagedSSLConnection", POOL, "subclassed, as above"),
+        Use("redis.asyncio.sentinel:SentinelManagedConnection.connect_to", POOL, "overridden: one try at an address"),
         Use("redis.asyncio.sentinel:SentinelConnectionPool", POOL, "subclassed: closes connections to Sentinels too"),
         Use("redis.asyncio.sentinel:SentinelConnectionPool.disconnect", POOL, "overridden, as above"),
         Use("redis.asyncio:Connection", CLUSTER, "subclassed: finds the primary, and leaves it when the slot moves"),
@@ -128,6 +131,8 @@ USES: dict[str, list[Use]] = {
         Use("redis.asyncio:ConnectionPool.get_available_connection", CONCURRENT, "as above"),
         Use("redis.asyncio:ConnectionPool.ensure_connection", CONCURRENT, "as above"),
         Use("redis.asyncio:ConnectionPool.release", CONCURRENT, "as above"),
+        Use("redis.asyncio:Connection.retry", TRIED_ONCE, "replaced while a connection makes one try at its address"),
+        Use("redis.asyncio.retry:Retry.call_with_retry", CLUSTER, "repeats a look-up with the try to connect"),
         Use("redis.crc:key_slot", CLUSTER, "the slot of a key"),
         Use(":Script attempted to access a non local key", CLUSTER, "text of an error"),
         Use(":cluster support disabled", CLUSTER, "text of an error"),
@@ -189,7 +194,7 @@ WRITTEN_TO_BE_SUBCLASSED = {
 SET_WHEN_MADE = {
     *("Worker.tasks", "Worker.in_progress_timeout_s", "Worker.cron_jobs", "CronJob.next_run", "CronJob.job_id"),
     *("Histogram._sum", "Histogram._buckets", "Histogram._upper_bounds"),
-    "Connection.socket_timeout",
+    *("Connection.socket_timeout", "Connection.retry"),
 }
 """Attributes of instances, which the classes do not have."""
 REPLACED = {"SERVER_SOFTWARE"}
@@ -216,6 +221,7 @@ def test_name_exists_and_is_used(use: Use) -> None:
 
 async def test_attributes_of_instances_exist() -> None:
     assert Connection().socket_timeout is None
+    assert isinstance(Connection().retry, Retry)
     assert len(Histogram("h", "", registry=None, buckets=(1, 2))._buckets) == 3
     assert Histogram("h", "", registry=None, buckets=(1, 2))._upper_bounds[:2] == [1.0, 2.0]
     worker = Worker([func("asyncio.sleep")], cron_jobs=[cron("asyncio.sleep")], handle_signals=False)

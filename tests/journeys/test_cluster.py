@@ -71,10 +71,11 @@ async def test_relay_works_while_its_slot_moves_and_its_primary_dies(running: Se
     cluster.kill(target)
     failed_over = send(running, 20)
     await eventually(lambda: owns(cluster, replica))
-    cluster.start(target)
+    failed_over |= send(running, 10)
     sent = first | moved | failed_over
     await eventually(lambda: set(sink.ids("/crm")) >= sent)
     await eventually(lambda: set(sink.ids("/bot")) >= sent)  # else their failures open the breaker
+    cluster.start(target)
     await eventually(cluster.is_whole)
 
     works = False

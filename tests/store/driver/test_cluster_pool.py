@@ -8,11 +8,17 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.asyncio import Redis as AnyRedis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.core.errors import SettingsError, StoreUnavailable
 from relay.store import wakeups
 from relay.store.driver.client import REQUEST_TIMEOUT, WORKER_TIMEOUT, ask, open_redis, retry_until_redis_answers
+from relay.store.driver.pools.failover_pool import open_pool
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.rights import check
 from relay.store.rights.check import check_access
@@ -25,6 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from relay.store.driver.client import Redis
+
+ENDLESSLY: dict[str, Any] = {
+    "retry": Retry(ConstantBackoff(0.05), -1),
+    "retry_on_error": [RedisConnectionError, RedisTimeoutError, OSError],
+}
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +126,28 @@ async def test_killed_primary_is_replaced_by_its_replica(cluster: Cluster) -> No
         cluster.start(first)  # now it is the replica that must confirm
         await more(confirmed)
         await eventually(cluster.is_whole)
+
+
+async def test_connection_that_is_retried_for_ever_goes_to_the_replica_of_a_dead_primary(cluster: Cluster) -> None:
+    """A worker's queue reads in this way: it must not wait until the machine of the former primary is repaired."""
+    first = await cluster.owner()
+    replica = await cluster.replica_of(first)
+    pool = open_pool(cluster.url, REQUEST_TIMEOUT, "{relay}", **ENDLESSLY)
+    async with AnyRedis.from_pool(pool) as redis:
+        assert await redis.ping()
+        await pool.disconnect()
+        cluster.kill(first)
+        await asyncio.wait_for(redis.set("{relay}:x", 1), timeout=20)
+        assert await is_owner(cluster, replica)
+        cluster.start(first)
+        await eventually(cluster.is_whole)
+
+
+async def test_wrong_password_is_not_tried_for_ever(cluster: Cluster) -> None:
+    pool = open_pool(cluster.url.replace("//", "//relay:wrong@"), REQUEST_TIMEOUT, "{relay}", **ENDLESSLY)
+    async with AnyRedis.from_pool(pool) as redis:
+        with pytest.raises(AuthenticationError):
+            await asyncio.wait_for(redis.ping(), timeout=10)
 
 
 async def is_owner(cluster: Cluster, port: int) -> bool:

@@ -8,11 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.asyncio import Redis as AnyRedis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from relay.core.errors import SettingsError, StoreUnavailable
 from relay.process.timings import DEFAULTS
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis, retry_until_redis_answers
+from relay.store.driver.pools.failover_pool import open_pool
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.rights import check
 from tests.building import webhook_of
@@ -86,6 +90,19 @@ async def test_confirmed_events_survive_the_loss_of_the_primary(redis: Redis, to
             sender.cancel()
         await asyncio.gather(*senders, return_exceptions=True)
     assert confirmed <= await ids_in_inbox(redis)
+
+
+async def test_connection_that_is_retried_for_ever_goes_to_the_new_primary(topology: Topology) -> None:
+    """A worker's queue reads in this way: it must not wait until the machine of the former primary is repaired."""
+    first = await topology.primary()
+    retry, errors = Retry(ConstantBackoff(0.05), -1), [RedisConnectionError, OSError]
+    pool = open_pool(topology.url, REQUEST_TIMEOUT, "relay", retry=retry, retry_on_error=errors)
+    async with AnyRedis.from_pool(pool) as redis:
+        assert await redis.ping()
+        await pool.disconnect()
+        topology.kill(first)
+        await asyncio.wait_for(redis.set("relay:x", 1), timeout=30)
+        assert await topology.has_moved_from(first)
 
 
 async def test_unconfirmed_event_is_refused_and_is_a_duplicate_later(redis: Redis, topology: Topology) -> None:

@@ -24,6 +24,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.store.driver.pools.concurrent_pool import ConnectsConcurrently
+from relay.store.driver.pools.tried_once import raise_if_refused, tried_once
 from relay.store.driver.pools.uvloop_errors import TranslatesUvloopErrors
 
 if TYPE_CHECKING:
@@ -143,10 +144,15 @@ class _OfCluster(TranslatesUvloopErrors):
 
     async def connect(self) -> None:
         connection: Any = self
-        parent: Any = super()
         if not connection.is_connected:
-            connection.host, connection.port = await self._of.ask()
-        await parent.connect()
+            await connection.retry.call_with_retry(self._connect_to_primary, raise_if_refused)
+
+    async def _connect_to_primary(self) -> None:
+        connection: Any = self
+        parent: Any = super()
+        connection.host, connection.port = await self._of.ask()
+        with tried_once(connection):
+            await parent.connect()
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         parent: Any = super()

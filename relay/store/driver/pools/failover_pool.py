@@ -26,6 +26,7 @@ from relay.core.redis_url.cluster import is_cluster_url, parse_cluster_url
 from relay.core.redis_url.sentinel import is_sentinel_url, parse_sentinel_url
 from relay.store.driver.pools.cluster_pool import cluster_pool
 from relay.store.driver.pools.concurrent_pool import ConnectsConcurrently
+from relay.store.driver.pools.tried_once import tried_once
 from relay.store.driver.pools.uvloop_errors import TranslatesUvloopErrors
 
 if TYPE_CHECKING:
@@ -69,11 +70,20 @@ _TO_PRIMARY: dict[type, type] = {
 }
 
 
-class _OfSentinels(TranslatesUvloopErrors, SentinelManagedConnection):
+class _LooksUpPrimary(TranslatesUvloopErrors):
+    """A mixin that asks the Sentinels before each try to connect."""
+
+    async def connect_to(self, address: tuple[str, int]) -> None:
+        parent: Any = super()
+        with tried_once(self):
+            await parent.connect_to(address)
+
+
+class _OfSentinels(_LooksUpPrimary, SentinelManagedConnection):
     pass
 
 
-class _TlsOfSentinels(TranslatesUvloopErrors, SentinelManagedSSLConnection):
+class _TlsOfSentinels(_LooksUpPrimary, SentinelManagedSSLConnection):
     pass
 
 
