@@ -41,6 +41,7 @@ def _call(command: Callable[[], int]) -> int:
         redis_errors = sys.modules.get("redis.exceptions")
         if redis_errors is None or not isinstance(error, redis_errors.RedisError):
             raise
-        is_refusal = isinstance(error, sys.modules["redis.exceptions"].NoPermissionError)
-        fail(f"Redis: {error}" + ("; relay acl prints the rights that are needed" if is_refusal else ""))
+        from relay.store.rights.explanation import explain  # noqa: PLC0415  only for an error of Redis
+
+        fail(f"Redis: {'; '.join(filter(None, explain(error)))}")
         return 1

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, RedisError
 
 from relay.core.errors import RelayError
 from relay.doctor.event_type_checks import AREA as EVENT_TYPES
@@ -30,6 +30,7 @@ from relay.doctor.shard_checks import AREA as SHARDS
 from relay.doctor.shard_checks import examine_number, examine_shards
 from relay.doctor.stored_checks import with_stored
 from relay.store.driver.client import REDIS_ERRORS, describe
+from relay.store.rights.explanation import explain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -76,5 +77,8 @@ async def _errors_as_findings(area: str, check: Awaitable[list[Finding]], remedy
     except NoPermissionError as error:
         remedy = "grant this user the rights of relay acl, or for commands that only read those of relay acl --viewer"
         return [Finding(area, State.NOT_CHECKED, f"not checked: {describe(error)}", remedy)]
+    except RedisError as error:
+        said = explain(error)
+        return [problem(area, said.what, said.remedy or remedy)]
     except (RelayError, *REDIS_ERRORS) as error:
         return [problem(area, describe(error), remedy)]

@@ -11,13 +11,16 @@ from urllib.parse import urlsplit
 from pydantic import ByteSize
 from redis.exceptions import NoPermissionError, ResponseError
 
+from relay.core.redis_url.cluster import is_cluster_url
 from relay.core.redis_url.sentinel import is_sentinel_url
 from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.store.driver.client import ask
 from relay.store.driver.persistence import failing_writes
+from relay.store.rights.explanation import CLUSTER_URL, explain
+from relay.store.sharding.growth.state import number_in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from relay.config.settings import Settings
     from relay.store.driver.client import Redis
@@ -80,23 +83,36 @@ def _refusal(error: ResponseError, command: str, user: str, right: str) -> tuple
     """Return why Redis did not run `command`, and the remedy."""
     if isinstance(error, NoPermissionError):
         return f"Redis refuses {command} to this user", f"to have it checked, run: ACL SETUSER {user} {right}"
+    if (said := explain(error)).remedy:
+        return said
     return f"this Redis does not offer {command}", "check it in the console of the provider of this Redis"
 
 
 async def examine_worker(redis: Redis, is_full: bool, settings: Settings) -> list[Finding]:  # noqa: FBT001
-    """Return the findings about the worker, which serves all shards."""
+    """Return the findings about the worker, which serves all shards: those in use, while the relay grows to more."""
     user = urlsplit(settings.redis_url or "").username or "default"
     try:
-        has_worker = all([await ask(shard.exists(f"{shard.key.queue}:health-check")) for shard in redis.shards])
+        shards = redis.shards[: await number_in_use(redis)]
+        without = [n for n, s in enumerate(shards) if not await ask(s.exists(f"{s.key.queue}:health-check"))]
     except ResponseError as error:
         return [not_checked("worker", "running worker", *_refusal(error, "EXISTS", user, "+exists"))]
-    if has_worker:
+    if not without:
         return [ok("worker", "a worker is running")]
     if is_full:
         what = "cannot tell if a worker is running: Redis is full, so heartbeats cannot be written"
         return [warning("worker", what, "free memory in Redis first, or raise maxmemory")]
+    if len(without) < len(shards):
+        what = f"no worker serves {named_shards(without)}: events are accepted there, but not routed or delivered"
+        return [problem("worker", what, f"restart the workers with RELAY_SHARDS={len(shards)}")]
     what = "no worker is running: events are accepted, but not routed or delivered"
     return [problem("worker", what, "start one: relay worker")]
+
+
+def named_shards(numbers: Sequence[int]) -> str:
+    """Return the shards with these numbers in words."""
+    if not numbers:
+        return "none"
+    return f"shard{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
 
 
 def _share_used(info: Mapping[str, Any]) -> float:
@@ -121,7 +137,7 @@ async def _fsync(redis: Redis, user: str) -> list[Finding]:
 
 
 def replication_findings(info: Mapping[str, Any], settings: Settings) -> Iterator[Finding]:
-    """Yield the finding about the number of replicas; none if there are none and none are required. Pure."""
+    """Yield the finding about the number of replicas; none if a plain Redis has none and needs none. Pure."""
     required, connected = settings.relay_replicas, int(info.get("connected_slaves", 0))
     if connected < required:
         what = f"{connected} of the {required} replicas that RELAY_REPLICAS requires are connected: Linq gets 503"
@@ -131,6 +147,9 @@ def replication_findings(info: Mapping[str, Any], settings: Settings) -> Iterato
     elif connected or is_sentinel_url(settings.redis_url or ""):
         what = "events accepted just before a failover are lost with the primary"
         yield warning(AREA, what, "set RELAY_REPLICAS=1")
+    elif is_cluster_url(settings.redis_url or ""):
+        what = "no replica of this primary is connected: if it fails, no other has its events, and its slots are down"
+        yield warning(AREA, what, "start its replica, or give it one (CLUSTER REPLICATE), and set RELAY_REPLICAS=1")
 
 
 def findings_of(
@@ -169,9 +188,9 @@ def _role(info: Mapping[str, Any]) -> Iterator[Finding]:
         yield problem(
             AREA,
             f"{_name(info)} runs in cluster mode, and REDIS_URL is not that of a cluster",
-            "begin REDIS_URL with redis+cluster:// (over TLS rediss+cluster://)",
+            f"begin REDIS_URL with {CLUSTER_URL}",
         )
-    if info["role"] == "slave":
+    elif info["role"] == "slave":
         yield problem(AREA, "REDIS_URL points at a replica, which rejects writes", "point REDIS_URL at the primary")
 
 

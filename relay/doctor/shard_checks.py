@@ -16,7 +16,7 @@ from pydantic import ByteSize
 from relay.core.errors import SettingsError
 from relay.doctor.finding import Finding, ok, problem, warning
 from relay.doctor.redis_checks import AREA as REDIS
-from relay.doctor.redis_checks import Server, examine_server, examine_worker
+from relay.doctor.redis_checks import Server, examine_server, examine_worker, named_shards
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.ledger.whole import of_each
 from relay.store.rights.check import refusal
@@ -91,7 +91,7 @@ async def examine_shards(redis: Redis, settings: Settings, config: RelayConfig) 
 async def _look(redis: Redis, servers: Sequence[str], name: str, settings: Settings) -> Server:
     """Examine one of the primaries, with the first of the shards that it has."""
     numbers = [number for number, server in enumerate(servers) if server == name]
-    area = f"{REDIS} {name} ({_named(numbers)})" if name else f"{REDIS} ({_named(numbers)})"
+    area = f"{REDIS} {name} ({named_shards(numbers)})" if name else f"{REDIS} ({named_shards(numbers)})"
     try:
         server = await examine_server(redis.shards[numbers[0]], settings)
     except REDIS_ERRORS as error:
@@ -120,7 +120,7 @@ async def _rights(redis: Redis) -> list[Finding]:
 def spread_findings(primaries: Primaries) -> list[Finding]:
     """Return the finding about the spread of the shards over the primaries. Pure."""
     numbers = {name: [n for n, of in enumerate(primaries.of_shards) if of == name] for name in primaries.all}
-    told = "; ".join(f"{name} has {_named(found)}" for name, found in numbers.items())
+    told = "; ".join(f"{name} has {named_shards(found)}" for name, found in numbers.items())
     most, least = (choose(numbers, key=lambda name: len(numbers[name])) for choose in (max, min))
     if len(numbers[most]) - len(numbers[least]) < 2:
         return [ok(AREA, f"{len(primaries.of_shards)} are spread over {len(numbers)} primaries: {told}")]
@@ -145,10 +145,3 @@ def fill_findings(sizes: Sequence[int]) -> list[Finding]:
 async def _bytes_of(shard: Redis, config: RelayConfig) -> int:
     looks = await look_at_topics(shard, await topic_names(shard, config.topic_names))
     return sum(max(look.size, 0) for look in looks.values())
-
-
-def _named(numbers: Sequence[int]) -> str:
-    """Return the shards with these numbers in words."""
-    if not numbers:
-        return "none"
-    return f"shard{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"

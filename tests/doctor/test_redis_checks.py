@@ -73,6 +73,7 @@ async def test_examine_real_redis(redis: Redis) -> None:
         (1, 2, "redis://a", State.OK, "replicas connected: 2; 1 must confirm each event"),
         (0, 1, "redis://a", State.WARNING, "before a failover are lost"),
         (0, 0, "redis+sentinel://a/m", State.WARNING, "before a failover are lost"),
+        (0, 0, "redis+cluster://a", State.WARNING, "no replica of this primary is connected"),
     ],
 )
 def test_replica_count_is_checked(required: int, connected: int, url: str, state: State, text: str) -> None:

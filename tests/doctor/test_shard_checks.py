@@ -11,6 +11,7 @@ from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.doctor.finding import State
 from relay.doctor.group_checks import examine_groups
+from relay.doctor.redis_checks import examine_worker
 from relay.doctor.shard_checks import examine_number, examine_shards, fill_findings, spread_findings
 from relay.store.driver.client import WORKER_TIMEOUT
 from relay.store.rights.rules import relay_rule
@@ -50,11 +51,24 @@ async def test_shards_on_one_server_are_examined_once(shards: Shards) -> None:
     assert about(found, "shards") == []
     await shards.all[2].xadd(shards.all[2].key.topic("support"), {"id": "e"})
     assert about(await examined(), "shards")[0].startswith("shard 2 has the most of the topics, 100% of ")
+
+
+async def test_worker_must_serve_the_shards_in_use(redis: Redis, shards: Shards) -> None:
+    async def examined() -> list[Finding]:
+        return await examine_worker(shards.home, is_full=False, settings=Settings())
+
+    [nothing] = about(await examined(), "worker")
+    assert nothing.startswith("no worker is running: ")
     for number, shard in enumerate(shards.all):
-        assert about(found, "worker") == ["no worker is running: events are accepted, but not routed or delivered"]
         await shard.set(f"{shard.key.queue}:health-check", "alive")
-        found = await examined()
-        assert (about(found, "worker") == ["a worker is running"]) is (number == 3)
+        if number == 1:
+            [found] = await examined()
+            assert found.what == "no worker serves shards 2, 3: events are accepted there, but not routed or delivered"
+            assert found.remedy == "restart the workers with RELAY_SHARDS=4"
+            await require_number_of_shards(redis)  # the relay has one, and is to grow
+            assert about(await examined(), "worker") == ["a worker is running"]
+            await redis.delete(redis.key.shards)
+    assert about(await examined(), "worker") == ["a worker is running"]
 
 
 async def test_unfinished_growth_is_a_finding_with_its_command(redis: Redis, shards: Shards) -> None:

@@ -21,6 +21,7 @@ from relay.core.errors import Problem, SettingsError
 from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.pools.cluster_pool import NotAClusterError
 from relay.store.fixed_keys import ARQ_PREFIXES
+from relay.store.rights.explanation import CLUSTER_URL, IN_CLUSTER_MODE, PLAIN_URL, WRONG_CREDENTIALS
 from relay.store.rights.rules import relay_rule
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
     from relay.store.keys import Keyspace
 
-WRONG_CREDENTIALS = "the user name or password is wrong or missing"
 WRONG_CREDENTIALS_OF_SENTINELS = "the user name or password of the Sentinels (?sentinel_password=) is wrong or missing"
 _SENTINEL_REFUSES = "AuthenticationError("
 
@@ -155,7 +155,7 @@ async def _authenticate(redis: Redis) -> None:
                 raise _refused(WRONG_CREDENTIALS_OF_SENTINELS) from None
             await asyncio.sleep(_AUTHENTICATION_PAUSE)
         except NotAClusterError as error:
-            raise _refused(f"{error}: begin it with redis:// (with TLS rediss://)") from None
+            raise _refused(f"{error}: begin it with {PLAIN_URL}") from None
         except NoPermissionError:
             return  # `_missing` reports it
         else:
@@ -168,7 +168,7 @@ async def _check_mode(redis: Redis) -> None:
         return
     with suppress(NoPermissionError):  # `_missing` reports it
         if (await redis.info("cluster")).get("cluster_enabled"):
-            raise _refused("its server is in cluster mode: begin it with redis+cluster:// (with TLS rediss+cluster://)")
+            raise _refused(f"{IN_CLUSTER_MODE}: begin it with {CLUSTER_URL}")
 
 
 async def _missing(redis: Redis) -> list[str]:

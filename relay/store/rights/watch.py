@@ -18,7 +18,8 @@ from redis.exceptions import AuthenticationError
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS
 from relay.store.driver.client import REDIS_ERRORS
-from relay.store.rights.check import WRONG_CREDENTIALS, refusal
+from relay.store.rights.check import refusal
+from relay.store.rights.explanation import WRONG_CREDENTIALS
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _REDIRECTIONS = ("MOVED ", "ASK ", "TRYAGAIN", "CLUSTERDOWN", "UNBLOCKED ")
 """Beginnings of errors; a blocking read is UNBLOCKED when its stream moves, and asks again if that was deleted."""
+NOT_SERVED = "the node of the cluster does not serve these keys now"
+"""Beginning of the error of a connection that the cluster redirects, or cannot answer."""
 _IN_SCRIPT = "Script attempted to access a non local key"
 _NO_CLUSTER = "cluster support disabled"
 
@@ -164,7 +166,7 @@ class _OfCluster(TranslatesUvloopErrors):
                 raise
             self._of.notice(text)
             await parent.disconnect(nowait=True)
-            raise RedisConnectionError(f"the node of the cluster does not serve these keys now: {text}") from None
+            raise RedisConnectionError(f"{NOT_SERVED}: {text}") from None
 
 
 class _Connection(_OfCluster, Connection):
