@@ -58,9 +58,11 @@ def shards(context: typer.Context, *, view: View) -> None:
         fields |= {
             "change": f"from {growth.former} to {growth.target}, {_PHASES[growth.phase].format(target=growth.target)}",
             **({"next": growth.what_is_next} if growth.what_is_next else {}),
-            "repeats": f"also looked up on former shards until {view.time(state.dedupes_until_ms, 'then')}",
-            "closed": ", ".join(state.closed) or "no ordered subscription",
         }
+        if (until_ms := state.dedupes_until_ms) is not None:
+            fields["repeats"] = f"also looked up on former shards until {view.time(until_ms)}"
+        if growth.is_decided and state.closed:
+            fields["closed"] = f"on the new shards, until they are done on the old ones: {', '.join(state.closed)}"
     if state.others:
         fields["to restart"] = ", ".join(state.others)
     print_fields("Shards", fields, view)
@@ -83,7 +85,8 @@ def plan(number: NumberArgument, *, view: View) -> None:
     rows = [(each.subscription, each.deliveries) for each in found.backlogs]
     print_table('Subscriptions with ordered = "chat"', ("subscription", "unsettled"), rows, view)
     if found.growth is not None:
-        say(f"From {found.growth.former} to {found.growth.target} it grows already: {found.growth.what_is_next}.")
+        is_ = "It grows" if found.growth.is_decided else "A change is prepared"
+        say(f"{is_} from {found.growth.former} to {found.growth.target} already: {found.growth.what_is_next}.")
     say(f"With more than {service.LONG_BACKLOG} unsettled deliveries of one of them, relay shards apply waits.")
 
 

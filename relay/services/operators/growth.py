@@ -128,6 +128,7 @@ async def prepare(context: Context, principal: Principal, target: int, why: str 
     principal.require_operator(Scope.ADMIN)
     number = await _check(context, target)
     former = await read_growth(context.redis)
+    _check_former(former, target)
     until_ms = None if former is None else former.dedupes_until_ms(context.dedupe_window_ms)
     if until_ms is not None and context.now_ms < until_ms and former is not None and former.target != target:
         raise Conflict("the last change was less than RELAY_DEDUPE_WINDOW ago: repeats are still looked up by it")
@@ -141,6 +142,9 @@ async def prepare(context: Context, principal: Principal, target: int, why: str 
 async def give_up(context: Context, principal: Principal, why: str = "") -> bool:
     """Forget a growth that is not decided; return False if there is none."""
     principal.require_operator(Scope.ADMIN)
+    growth = await read_growth(context.redis)
+    if growth is None or growth.is_decided:
+        return False
     await context.record(principal, "shards cancel", "shards", None, why)
     return await cancel(context.redis)
 
@@ -230,8 +234,18 @@ async def _check(context: Context, target: int) -> int:
     return number
 
 
+def _check_former(growth: Growth | None, target: int) -> None:
+    """Refuse a growth to `target` while one to another number is not done."""
+    if growth is None or growth.done_ms is not None or growth.target == target:
+        return
+    change = f"from {growth.former} to {growth.target} shards"
+    if growth.is_decided:
+        raise Conflict(f"the relay grows {change}", hint=Hint("relay shards apply tells what it waits for"))
+    raise Conflict(f"a change {change} is prepared", hint=Hint("relay shards cancel gives it up"))
+
+
 async def _noted(context: Context) -> Growth:
     growth = await read_growth(context.redis)
     if growth is None:
-        raise Conflict("no number of shards is prepared", hint=Hint("relay shards prepare"))
+        raise Conflict("no number of shards is prepared", hint=Hint("relay shards prepare NUMBER does that"))
     return growth

@@ -14,6 +14,7 @@ from redis.exceptions import WatchError
 from relay.contracts import learning
 from relay.contracts.facts import Pair
 from relay.contracts.learning import LOST
+from relay.core.sharding.placement import MAX_SHARDS
 from relay.store.contracts.record import (
     Samples,
     changed_field,
@@ -39,7 +40,8 @@ MOST = 300
 
 _SAMPLE_LIFETIME_MS = 24 * 3600 * 1000
 """Age at which the usual sample is replaced, so that a change is compared with what was usual the day before."""
-_TRIES = 5
+_TRIES = MAX_SHARDS
+"""Of writers at the same time one succeeds, and the others try again; the routers of all shards may be due at once."""
 
 
 class Known(NamedTuple):

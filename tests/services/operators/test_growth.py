@@ -14,6 +14,7 @@ from redis.asyncio.client import Pipeline
 
 from relay.core.errors import Conflict, Invalid
 from relay.process.lifecycle import Lifecycle
+from relay.services.account import audit
 from relay.services.operators import growth
 from relay.store.driver.client import WORKER_TIMEOUT, Redis
 from relay.store.driver.scripts import Script
@@ -21,7 +22,7 @@ from relay.store.fleet.processes import Reporter
 from relay.store.keys import CONSUMER, push_group
 from relay.store.lanes.lane import Lane
 from relay.store.sharding.growth.fence import fence_of
-from relay.store.sharding.growth.state import Phase, read_placement
+from relay.store.sharding.growth.state import Phase, cancel, decide, read_growth, read_placement
 from relay.store.sharding.number import require_number_of_shards
 from relay.store.sharding.shards import Shards, open_shards
 from tests.services.conftest import CRM, OPERATOR, RULES
@@ -97,6 +98,38 @@ async def test_fewer_shards_are_refused(growing: Context, target: int) -> None:
 async def test_nothing_is_applied_that_was_not_prepared(growing: Context) -> None:
     with pytest.raises(Conflict, match="no number of shards is prepared"):
         await growth.apply(growing, OPERATOR, Told(), poll=POLL)
+
+
+async def test_another_number_is_refused_with_what_to_do(growing: Context) -> None:
+    await growth.prepare(growing, OPERATOR, 4)
+    with pytest.raises(Conflict, match="a change from 2 to 4 shards is prepared") as caught:
+        await growth.prepare(growing, OPERATOR, 3)
+    assert "relay shards cancel" in caught.value.for_cli
+    noted = await read_growth(growing.redis)
+    assert noted is not None
+    await decide(growing.redis, noted, 1)
+    with pytest.raises(Conflict, match="the relay grows from 2 to 4 shards") as caught:
+        await growth.prepare(growing, OPERATOR, 8)
+    assert "relay shards apply" in caught.value.for_cli
+
+
+async def test_only_what_was_done_is_in_the_audit(growing: Context) -> None:
+    assert not await growth.give_up(growing, OPERATOR)
+    await growth.prepare(growing, OPERATOR, 4)
+    with pytest.raises(Conflict):
+        await growth.prepare(growing, OPERATOR, 3)
+    assert await growth.give_up(growing, OPERATOR)
+    found = (await audit.search(growing, OPERATOR)).items
+    assert [record.command for record in found] == ["shards cancel", "shards prepare"]
+
+
+async def test_growth_that_is_decided_meanwhile_is_not_cancelled(growing: Context, shards: Shards) -> None:
+    await growth.prepare(growing, OPERATOR, 4)
+    noted = await read_growth(shards.home)
+    assert noted is not None
+    await decide(shards.home, noted, 1)
+    assert not await cancel(shards.home)
+    assert await read_growth(shards.home) is not None
 
 
 async def test_growth_from_the_plan_to_the_end(growing: Context, shards: Shards) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,17 @@ async def test_counts_of_two_workers_add_up(redis: Redis) -> None:
         await other.store()
     assert (await contract(redis)).events == 100
     assert (await contract(redis)).shares["chat"].so_far == 1
+
+
+async def test_counts_of_many_shards_are_stored_at_the_same_time(redis: Redis) -> None:
+    """After a failover the routers of all shards are due at once."""
+    watches = [ContractWatch(redis, time.time) for _ in range(32)]
+    for watch in watches:
+        watch.add([event_of()])
+    with capture_logs() as logs:
+        await asyncio.gather(*(watch.store() for watch in watches))
+    assert "contracts.not_stored" not in {line["event"] for line in logs}
+    assert (await contract(redis)).events == len(watches)
 
 
 async def test_counts_that_redis_does_not_take_are_kept(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,11 @@ class Completion:
     async def _unrouted(self, growth: Growth) -> str:
         old = self._home.shards[: growth.former]
         left = [str(number) for number, shard in enumerate(old) if not await passed_fence(shard, growth.target)]
-        return f"workers route what was accepted before, on the shards {named(left)}" if left else ""
+        return (
+            f"workers route what was accepted before, on shard{'' if len(left) == 1 else 's'} {named(left)}"
+            if left
+            else ""
+        )
 
 
 async def copy_all(home: Redis, growth: Growth, tell: Tell) -> None:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from relay.store.driver.replication import Replication
 
 _note, _decide = Script(__package__, "note_growth"), Script(__package__, "decide_growth")
+_cancel = Script(__package__, "cancel_growth", names_all_keys=True)
 
 
 class Phase(StrEnum):
@@ -153,16 +154,12 @@ async def decide(home: Redis, growth: Growth, now_ms: int, replication: Replicat
     """
     keys = [home.key.shards, home.key.growth]
     if not await _decide(home, keys, [growth.former, growth.target, now_ms], replication):
-        raise Conflict("another change of the number of shards is noted by now")
+        raise Conflict("it was cancelled, or another change of the number of shards is prepared by now")
 
 
 async def cancel(home: Redis) -> bool:
     """Forget a growth that is not decided; return False if there is none."""
-    growth = await read_growth(home)
-    if growth is None or growth.is_decided:
-        return False
-    await ask(home.delete(home.key.growth))
-    return True
+    return bool(await _cancel(home, [home.key.growth], []))
 
 
 async def note_time(home: Redis, name: str, now_ms: int) -> None:

@@ -134,7 +134,7 @@ class PlacementWatch:
 
         Raises:
             StoreUnavailable: Redis does not answer.
-        WrongNumberOfShards: this process must be restarted.
+            WrongNumberOfShards: this process must be restarted.
         """
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(seen), name="placement look")
