@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import ByteSize
+from redis.exceptions import AuthenticationError
 
 from relay.core.errors import SettingsError
 from relay.doctor.finding import Finding, ok, problem, warning
@@ -20,6 +21,7 @@ from relay.doctor.redis_checks import Server, examine_server, examine_worker, na
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.ledger.whole import of_each
 from relay.store.rights.check import refusal
+from relay.store.rights.explanation import explain
 from relay.store.sharding.growth.state import read_growth
 from relay.store.sharding.number import require_known_number
 from relay.store.sharding.primaries import primaries_of
@@ -94,6 +96,8 @@ async def _look(redis: Redis, servers: Sequence[str], name: str, settings: Setti
     area = f"{REDIS} {name} ({named_shards(numbers)})" if name else f"{REDIS} ({named_shards(numbers)})"
     try:
         server = await examine_server(redis.shards[numbers[0]], settings)
+    except AuthenticationError as error:
+        return Server([problem(area, *explain(error))], is_full=False)
     except REDIS_ERRORS as error:
         what = f"{describe(error)}: events of its chats get 503, and are not delivered"
         return Server([problem(area, what, "repair this primary, or let a replica take over")], is_full=False)

@@ -21,7 +21,7 @@ from relay.core.errors import Problem, SettingsError
 from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.pools.cluster_pool import NotAClusterError
 from relay.store.fixed_keys import ARQ_PREFIXES
-from relay.store.rights.explanation import CLUSTER_URL, IN_CLUSTER_MODE, PLAIN_URL, WRONG_CREDENTIALS
+from relay.store.rights.explanation import CLUSTER_URL, IN_CLUSTER_MODE, OWN_USERS, PLAIN_URL, WRONG_CREDENTIALS
 from relay.store.rights.rules import relay_rule
 
 if TYPE_CHECKING:
@@ -134,10 +134,16 @@ def granting(redis: Redis) -> str:
 
 
 async def _check(redis: Redis, home: Redis) -> None:
-    await _authenticate(redis)
-    await _check_mode(redis)
-    if why := await refusal(redis, home):
-        raise _refused(why)
+    try:
+        await _authenticate(redis)
+        await _check_mode(redis)
+        if why := await refusal(redis, home):
+            raise _refused(why)
+    except SettingsError as error:
+        if redis is home:
+            raise
+        where = f"on shard {home.shards.index(redis)}" + (f" ({OWN_USERS})" if redis.key.is_tagged else "")
+        raise _refused(f"{where}: {error.problems[0].message}") from None
 
 
 async def _authenticate(redis: Redis) -> None:

@@ -19,10 +19,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.store.driver.client import describe
-from relay.store.driver.pools.cluster_pool import NOT_SERVED, NotAClusterError
+from relay.store.driver.pools.cluster_pool import NOT_SERVED, NodeRefusesError, NotAClusterError
 
 WRONG_CREDENTIALS = "the user name or password is wrong or missing"
 IN_CLUSTER_MODE = "its server is in cluster mode"
+OWN_USERS = "each server of a cluster has its own users"
 PLAIN_URL = "redis:// (with TLS rediss://)"
 CLUSTER_URL = "redis+cluster:// (with TLS rediss+cluster://)"
 
@@ -47,13 +48,19 @@ def explain(error: BaseException) -> Explanation:
     if isinstance(error, ResponseError) and text.startswith(_OF_A_CLUSTER):
         return Explanation(IN_CLUSTER_MODE, f"begin REDIS_URL with {CLUSTER_URL}")
     if isinstance(error, (AuthenticationError, AuthenticationWrongNumberOfArgsError)):
-        where = "REDIS_URL, or REDIS_USERNAME and REDIS_PASSWORD"
-        if _NONE_CONFIGURED in text:
-            return Explanation("a password is given, and Redis has none for its default user", f"check {where}")
-        return Explanation(WRONG_CREDENTIALS, f"check {where}")
+        return _of_credentials(error, text)
     if isinstance(error, NoPermissionError):
         return Explanation(text, "relay acl prints the rights that are needed")
     return Explanation(text.rstrip("."), _remedy_of_a_lost_connection(error, text))
+
+
+def _of_credentials(error: BaseException, text: str) -> Explanation:
+    remedy = "check REDIS_URL, or REDIS_USERNAME and REDIS_PASSWORD"
+    if _NONE_CONFIGURED in text:
+        return Explanation("a password is given, and Redis has none for its default user", remedy)
+    if isinstance(error, NodeRefusesError):
+        return Explanation(f"{WRONG_CREDENTIALS} at {error.node}", f"{remedy}: {OWN_USERS}")
+    return Explanation(WRONG_CREDENTIALS, remedy)
 
 
 def _remedy_of_a_lost_connection(error: BaseException, text: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis as AnyRedis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -22,7 +22,6 @@ from relay.store.driver.pools.failover_pool import open_pool
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.rights import check
 from relay.store.rights.check import check_access
-from relay.store.rights.explanation import explain
 from relay.store.rights.rules import relay_rule
 from tests.building import webhook_of
 from tests.clusters import Cluster, clusters
@@ -219,42 +218,3 @@ async def test_url_that_does_not_fit_the_server_is_refused(cluster: Cluster, red
     async with open_redis(alone, REQUEST_TIMEOUT) as redis:
         with pytest.raises(SettingsError, match="runs without cluster mode"):
             await check_access(redis)
-
-
-async def test_errors_of_a_wrong_url_are_explained(cluster: Cluster, redis_url: str) -> None:
-    port = cluster.ports[0]
-    for url, what, remedy in (
-        (f"redis://127.0.0.1:{port}", "its server is in cluster mode", "begin REDIS_URL with redis+cluster:// "),
-        (
-            redis_url.replace("redis://", "redis+cluster://"),
-            "runs without cluster mode",
-            "begin REDIS_URL with redis://",
-        ),
-        (
-            cluster.url.replace("//", "//relay:wrong@"),
-            "the user name or password is wrong",
-            "check REDIS_URL, or REDIS_U",
-        ),
-        (f"redis+cluster://:pw@127.0.0.1:{port}", "Redis has none for its default user", "check REDIS_URL, or REDIS_U"),
-        ("redis+cluster://127.0.0.1:1", "the cluster cannot be used now: ", "check REDIS_URL (its host, port and TLS)"),
-        (
-            f"rediss+cluster://127.0.0.1:{port}",
-            "the cluster cannot be used now: ",
-            "check REDIS_URL (its host, port and T",
-        ),
-    ):
-        async with open_redis(url, REQUEST_TIMEOUT) as client:
-            keys = (client.key.shards, client.key.counts, client.key.inbox)  # of a plain client, in three slots
-            with pytest.raises(RedisError) as caught:
-                await read_in_pipelines(client, *keys)
-        said = explain(caught.value)
-        assert what in said.what, url
-        assert said.remedy.startswith(remedy), url
-        assert "GET" not in said.what
-
-
-async def read_in_pipelines(client: Redis, *keys: str) -> None:
-    for key in keys:
-        async with client.pipeline(transaction=False) as pipe:
-            pipe.get(key)
-            await pipe.execute()

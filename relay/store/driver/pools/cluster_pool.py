@@ -46,6 +46,14 @@ class NotAClusterError(RedisError):
     """REDIS_URL names a cluster, and its server is none."""
 
 
+class NodeRefusesError(AuthenticationError):
+    """A node does not know the user or the password: each has its own users."""
+
+    def __init__(self, node: Address, text: str) -> None:
+        self.node = f"{node[0]}:{node[1]}"
+        super().__init__(text)
+
+
 class _Nodes:
     """The nodes of a cluster, and the primary that serves a slot."""
 
@@ -106,6 +114,8 @@ class _Nodes:
             await connection.connect()
             await connection.send_command("CLUSTER", "SLOTS")
             rows: list[Any] = await connection.read_response()
+        except AuthenticationError as error:
+            raise NodeRefusesError(node, str(error)) from None
         except ResponseError as error:
             if _NO_CLUSTER in str(error):
                 raise NotAClusterError(f"{node[0]}:{node[1]} runs without cluster mode") from None
@@ -153,8 +163,11 @@ class _OfCluster(TranslatesUvloopErrors):
         connection: Any = self
         parent: Any = super()
         connection.host, connection.port = await self._of.ask()
-        with tried_once(connection):
-            await parent.connect()
+        try:
+            with tried_once(connection):
+                await parent.connect()
+        except AuthenticationError as error:
+            raise NodeRefusesError((connection.host, connection.port), str(error)) from None
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         parent: Any = super()
