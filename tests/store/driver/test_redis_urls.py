@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from redis.asyncio.sentinel import MasterNotFoundError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
 from relay.store.driver.client import WORKER_TIMEOUT, ask, open_redis
+from relay.store.rights.explanation import explain
 from tests.certificates import Authority, tls_in_front_of
+from tests.clusters import clusters
 from tests.sentinels import sentinels
 from tests.support import eventually, reserve_port
 
@@ -98,3 +101,26 @@ async def test_tls_urls_of_sentinels_with_an_authority_of_their_own(tmp_path: Pa
         for refused in (base, f"{base.replace('127.0.0.1', 'localhost')}?ssl_ca_certs={tmp_path}/ca.pem"):
             with pytest.raises(MasterNotFoundError, match="No master found"):
                 await identity(refused)
+
+
+async def test_tls_urls_of_a_cluster_with_an_authority_of_its_own(tmp_path: Path) -> None:
+    authority = Authority()
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    async with (
+        clusters(tmp_path / "servers", primaries=1, replicas=0) as cluster,
+        tls_in_front_of(cluster.ports[0], authority.server_context(tmp_path)) as tls_port,
+    ):
+        await cluster.command(cluster.ports[0], "CONFIG", "SET", "cluster-announce-port", tls_port)
+        await cluster.command(cluster.ports[0], "ACL", "SETUSER", "relay", "on", f">{PASSWORD}", "~*", "&*", "+@all")
+        base = f"rediss+cluster://relay:{ENCODED}@127.0.0.1:{tls_port}"
+        assert await identity(f"{base}?ssl_ca_certs={tmp_path}/ca.pem") == ("relay", 0)
+        assert await identity(f"{base}?ssl_cert_reqs=none&ssl_check_hostname=false") == ("relay", 0)
+        with pytest.raises(RedisConnectionError, match="certificate verify failed"):
+            await identity(base)
+        server_name = f"{base.replace('127.0.0.1', 'localhost')}?ssl_ca_certs={tmp_path}/ca.pem"
+        with pytest.raises(RedisConnectionError, match="Hostname mismatch"):  # its certificate is for 127.0.0.1
+            await identity(server_name)
+        assert await identity(f"{server_name}&ssl_check_hostname=false") == ("relay", 0)
+        with pytest.raises(RedisConnectionError) as caught:
+            await identity(base.replace("rediss", "redis"))
+        assert "TLS" in explain(caught.value).remedy
