@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Hint, Invalid, Problem
 from relay.core.sharding.placement import MAX_SHARDS
+from relay.core.timestamps import utc_text
 from relay.store.driver.client import ask
 from relay.store.fleet.processes import processes
 from relay.store.ledger.ledger import Ledger
@@ -131,7 +132,8 @@ async def prepare(context: Context, principal: Principal, target: int, why: str 
     _check_former(former, target)
     until_ms = None if former is None else former.dedupes_until_ms(context.dedupe_window_ms)
     if until_ms is not None and context.now_ms < until_ms and former is not None and former.target != target:
-        raise Conflict("the last change was less than RELAY_DEDUPE_WINDOW ago: repeats are still looked up by it")
+        until = f"until {utc_text(until_ms / 1000)}, when RELAY_DEDUPE_WINDOW has passed"
+        raise Conflict(f"repeats are still looked up on the shards of before the last change, {until}: prepare it then")
     await check_access(context.redis)
     await context.record(principal, "shards prepare", "shards", target, why)
     await prepare_fences(context.redis.shards, number)
