@@ -42,26 +42,29 @@ class Batcher(Generic[Item, Result]):
         max_items: int,
         max_bytes: int,
         max_in_flight: int = 1,
+        min_beside: int = 1,
         max_wait: float = inf,
         linger: float = 0.0,
     ) -> None:
         """`send` takes a batch and gives one result per item; what it raises reaches every caller.
 
-        Up to `max_in_flight` calls of it run concurrently. With a `max_wait`, items that have waited for more seconds
-        are not sent, and their callers get a TimeoutError; nor are those whose callers wait no longer. `linger` is the
-        time that an item waits for company, seconds.
+        Up to `max_in_flight` calls of it run concurrently; beside one in flight, the next waits for `min_beside` items.
+        With a `max_wait`, items that have waited for more seconds are not sent, and their callers get a TimeoutError;
+        nor are those whose callers wait no longer. `linger` is the time that an item waits for company, seconds.
         """
         self._send = send
         self._size_of = size_of
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._max_in_flight = max_in_flight
+        self._min_beside = min_beside
         self._free = max_in_flight  # batches that can be sent before one in flight is done
         self._max_wait = max_wait
         self._linger = linger
         self._timer: asyncio.TimerHandle | None = None  # of the first item that lingers
         self._waiting: list[_Waiting[Item, Result]] = []
-        self._is_due = False  # True if what waits is to be sent
+        self._is_due = False  # True if an item waits that does not linger any more
+        self._is_ready = False  # True if the next batch is to be sent, which a task was told
         self._idle: list[asyncio.Future[None]] = []  # of the tasks that wait; an event would wake all for each item
         self._tasks: list[asyncio.Task[None]] = []
         # Stored, since asking for the running loop is a system call in Python 3.11: 3 us of the ingress's 35 an event.
@@ -83,7 +86,9 @@ class Batcher(Generic[Item, Result]):
         future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future, self._loop.time()))
         if not lingers or len(self._waiting) >= self._max_items:
-            self._wake()
+            self._is_due = True
+            if not self._is_ready:
+                self._signal()
         elif self._timer is None:
             self._timer = self._loop.call_later(self._linger, self._end_lingering)
         return future
@@ -91,32 +96,33 @@ class Batcher(Generic[Item, Result]):
     def _end_lingering(self) -> None:
         self._timer = None
         if self._waiting:
-            self._wake()
-
-    def _wake(self) -> None:
-        """Let one of the tasks send what waits, unless one was woken for it already."""
-        if not self._is_due:
             self._is_due = True
-            self._wake_next()
+            self._signal()
 
-    def _wake_next(self) -> None:
-        while self._idle:
-            idle = self._idle.pop()
-            if not idle.done():  # cancelled with its task
-                idle.set_result(None)
-                return
+    def _signal(self) -> None:
+        """Let one of the tasks send the next batch if it is ready, unless one was told already."""
+        was_ready, self._is_ready = self._is_ready, self._has_batch()
+        if self._is_ready and not was_ready:
+            while self._idle:
+                idle = self._idle.pop()
+                if not idle.done():  # cancelled with its task
+                    idle.set_result(None)
+                    return
+
+    def _has_batch(self) -> bool:
+        least = 1 if self._free == self._max_in_flight else self._min_beside
+        return self._is_due and len(self._waiting) >= least
 
     async def _run(self) -> None:
         while True:
-            while not self._is_due:
+            while not self._is_ready:
                 self._idle.append(self._loop.create_future())
                 await self._idle[-1]
             self._fail_expired()
             batch = self._take()
-            self._is_due = bool(self._waiting)
-            if self._is_due:
-                self._wake_next()
             self._free -= 1
+            self._is_due, self._is_ready = bool(self._waiting), False
+            self._signal()
             try:
                 results = await self._send([item for item, *_ in batch]) if batch else ()
             except Exception as error:  # noqa: BLE001  the callers get it, whatever it is
@@ -131,6 +137,7 @@ class Batcher(Generic[Item, Result]):
                     if not future.done():
                         future.set_result(result)
             self._free += 1
+            self._is_ready = self._has_batch()  # which this task sends
 
     def _fail_expired(self) -> None:
         """Drop the items that have waited too long or were left; they are first, since the queue is FIFO."""

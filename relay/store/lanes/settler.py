@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _MAX_BATCH = 128  # blocks Redis for about 0.5 ms, twice that on a busy machine
 _MAX_BATCH_BYTES = 8 * 1024 * 1024
 _MAX_IN_FLIGHT = 2  # batches; no delivery is in both, so their order is irrelevant
+_MIN_BESIDE = 16
+"""Verdicts for a second batch: fewer wait for the first one, since a round trip costs as much as some ten of them."""
 _LINGER = 0.01
 """Seconds that a verdict without hurry waits for others. At 300 events/s one script settles three; a worker that is
 killed has made as many more deliveries that will be made again.
@@ -72,6 +74,7 @@ class SettlementBatches(Batcher[tuple[Settlement, Claim], Exception | None]):
             max_items=_MAX_BATCH,
             max_bytes=_MAX_BATCH_BYTES,
             max_in_flight=_MAX_IN_FLIGHT,
+            min_beside=_MIN_BESIDE,
             linger=_LINGER,
         )
 

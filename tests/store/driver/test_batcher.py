@@ -149,3 +149,29 @@ async def test_small_burst_is_not_split() -> None:
     async with Batcher(echo, size_of=len, max_items=1000, max_bytes=10_000, max_in_flight=2) as batches:
         await asyncio.gather(*(batches.submit(letter) for letter in "abcdefgh"))
     assert [len(batch) for batch in echo.batches] == [8]
+
+
+async def test_small_batch_beside_one_in_flight_waits_for_it_or_for_more() -> None:
+    echo = Echo()
+    async with Batcher(
+        echo, size_of=len, max_items=1000, max_bytes=10_000, max_in_flight=2, min_beside=3, linger=60
+    ) as batches:
+        wave = [batches.submit("a")]
+        while not echo.batches:
+            await asyncio.sleep(0)
+        wave += [batches.submit("b"), batches.submit("c")]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert echo.batches == [["a"]]
+        wave.append(batches.submit("d"))
+        while len(echo.batches) < 2:
+            await asyncio.sleep(0)
+        wave.append(batches.submit("e"))
+        patient = batches.submit("f", lingers=True)
+        echo.open.set()
+        assert await asyncio.gather(*wave, patient) == ["A", "B", "C", "D", "E", "F"]
+        last = batches.submit("g", lingers=True)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert echo.batches == [["a"], ["b", "c", "d"], ["e", "f"]]
+    assert last.cancelled()
