@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,7 +40,7 @@ from workers.delivery.sharing.batches import shared_batches
 from workers.delivery.sharing.course import Course
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from relay.config.file import RulesInForce
     from relay.store.driver.client import Redis
@@ -80,6 +80,8 @@ class PartitionWorker:
     """Replicas that must confirm each renewal of a lease there."""
     draining: list[LaneWorkers] = field(default_factory=list)
     """The lane workers of the drains that run."""
+    jobs: set[str] = field(default_factory=set)
+    """The jobs whose work these drains do, on every shard."""
 
     async def drain(self, partition: int, lease: Lease, stop: asyncio.Event) -> None:
         """Deliver for the lanes of `partition` until all are idle, `stop` is set, or the lease is lost.
@@ -92,7 +94,22 @@ class PartitionWorker:
         if not self.others:
             await self._drain_shard(Shard(self.redis, self.receivers), partition, lease, stop, course)
             return
-        async with shared_batches((self.redis, *(other.redis for other in self.others))) as course.batches:
+        shards = self.redis, *(other.redis for other in self.others)
+        with self._doing({wakeups.deliver(shard.key, partition).job_id for shard in shards}):
+            await self._drain_shards(shards, partition, lease, stop, course)
+
+    @contextmanager
+    def _doing(self, jobs: set[str]) -> Iterator[None]:
+        self.jobs.update(jobs)
+        try:
+            yield
+        finally:
+            self.jobs.difference_update(jobs)
+
+    async def _drain_shards(
+        self, shards: Sequence[Redis], partition: int, lease: Lease, stop: asyncio.Event, course: Course
+    ) -> None:
+        async with shared_batches(shards) as course.batches:
             others = [
                 asyncio.create_task(self._drain_other(number, other, partition, stop, course))
                 for number, other in enumerate(self.others, start=1)

@@ -253,17 +253,19 @@ class _Worker(Worker):
     """arq's worker, but without a second run of a job that it is running itself, and with prefixed ids of cron jobs.
 
     The stock worker asks Redis about its own jobs on every poll, and would start a job again whose lock was lost (a
-    Redis that lost its data), although it keeps its runs by job id. And it names a cron job by its function and time
-    alone, so that two relays in one Redis would take each other's.
+    Redis that lost its data), although it keeps its runs by job id. So it would those whose work another job does here.
+    And it names a cron job by its function and time alone, so that two relays in one Redis would take each other's.
     """
 
     keys: Keyspace
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Start the jobs of `job_ids` that are not running here; called at every poll."""
-        parts_of(self.ctx).readiness.polled(self.queue_name)
-        running = {job_id.encode() for job_id, task in self.tasks.items() if not task.done()}
-        await super().start_jobs([job_id for job_id in job_ids if job_id not in running])
+        """Start the jobs of `job_ids` whose work is not done here; called at every poll."""
+        parts = parts_of(self.ctx)
+        parts.readiness.polled(self.queue_name)
+        running = {job_id for job_id, task in self.tasks.items() if not task.done()}
+        running |= parts.of_home.partition_worker.jobs
+        await super().start_jobs([job_id for job_id in job_ids if job_id.decode() not in running])
 
     async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
         """Enqueue the cron jobs that are due, under ids that begin with the prefix of our keys."""

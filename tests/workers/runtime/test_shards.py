@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from arq.worker import Worker
 from structlog.testing import capture_logs
 
 from relay.store import wakeups
@@ -96,6 +97,29 @@ async def test_events_wake_drains_that_ended_idle(shards: Shards, sharded: Setti
             await accept_all(shards, 1)
             await eventually(lambda number=number: len(sink.ids("/bot")) == number * len(CHATS))  # type: ignore[misc]
             await eventually(lambda: are_idle(shards))
+
+
+async def test_polls_ask_nothing_about_jobs_whose_work_another_does_here(
+    shards: Shards, sharded: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polls, asked, start_jobs_of_arq = 0, set[bytes](), Worker.start_jobs
+
+    async def start_jobs(self: Worker, job_ids: list[bytes]) -> None:
+        nonlocal polls
+        polls += 1
+        asked.update(job_ids)
+        await start_jobs_of_arq(self, job_ids)
+
+    monkeypatch.setattr(Worker, "start_jobs", start_jobs)
+    jobs = [wakeups.deliver(shard.key, wakeups.partition_of("bot")) for shard in shards.all]
+    async with worker(sharded):
+        await accept_all(shards)
+        await eventually(lambda: is_settled(shards, COUNT * len(CHATS)))
+        for shard, job in zip(shards.all, jobs, strict=True):
+            await wakeups.wake(shard, job)
+        polls, asked = 0, set()
+        await eventually(lambda: polls > 4 * len(shards.all))
+        assert not asked & {job.job_id.encode() for job in jobs}
 
 
 async def are_idle(shards: Shards) -> bool:
