@@ -56,11 +56,9 @@ class LaneWorker:
         self._sender = session.sender.sender_for(subscription, endpoint)
         self._lane = Lane(session.redis, subscription.name, subscription.topic)
         self._metrics = session.metrics.lane(subscription.name)
-        self._access = LaneAccess(session, self._lane)
-        self.settling = LaneSettling(
-            session, self._lane, self._access, subscription, keeps_answers=endpoint.keeps_answers
-        )
-        self.source = source_for(session, self._lane, self._access, subscription)
+        self._access = access = LaneAccess(session, self._lane)
+        self.settling = LaneSettling(session, self._lane, access, subscription, keeps_answers=endpoint.keeps_answers)
+        self.source = source_for(session, self._lane, access, subscription)
         self._flow_control = self._limits()
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()  # not started yet
@@ -187,9 +185,8 @@ class LaneWorker:
         if (pause := self._starts_at - self._loop.time()) > 0:
             return pause
         while self._read or self.source.has_next:
-            if (capacity := self._capacity) <= 0:
-                is_suspended = self._access.is_suspended  # which the end of a delivery in flight ends
-                return None if is_suspended else self._flow_control.opens_in(*self._load)
+            if (capacity := self._capacity) <= 0:  # the end of a delivery in flight ends a suspension
+                return None if self._access.is_suspended else self._flow_control.opens_in(*self._load)
             if not self._read:
                 try:
                     self._read.extend(await self.source.next(capacity, prefer_new=self._flow_control.is_probing))
@@ -201,10 +198,13 @@ class LaneWorker:
                 if self._session.is_over:
                     return None
                 await asyncio.sleep(0.05)
-            for _ in range(min(self._capacity, len(self._read))):  # which may have changed during the read
-                self._start(self._read.popleft())
+            self._start_read()
         due_ms = self.source.next_due
         return None if due_ms is None else (due_ms - self._session.now_ms()) / 1000
+
+    def _start_read(self) -> None:
+        for _ in range(min(self._capacity, len(self._read))):  # which may have changed during the read
+            self._start(self._read.popleft())
 
     def _start(self, delivery: Delivery) -> None:
         verdict = verdict_without_attempt(delivery, self._subscription, self._session.now_ms())
@@ -218,17 +218,18 @@ class LaneWorker:
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        ref = self.in_flight.pop(task)
-        if ref in self._put_back:
-            self._put_back.discard(ref)
-        else:
+        if (ref := self.in_flight.pop(task)) not in self._put_back:
             self.source.release(ref)
+        self._put_back.discard(ref)
+        self._freed()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log_delivery_error(self._lane.name, error)
+
+    def _freed(self) -> None:  # by a delivery that has ended
         if self._goes_on:
             self._changed.set()
         elif self._is_at_rest:
             self._at_rest_since = self._loop.time()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log_delivery_error(self._lane.name, error)
 
     async def _deliver(self, delivery: Delivery) -> None:
         number = delivery.tries.count + 1
@@ -268,8 +269,7 @@ class LaneWorker:
 
     async def _wait(self, seconds: float | None) -> None:
         """Wait until something changed, but at most `seconds` and until a breaker has ramped for long enough."""
-        waits = [wait for wait in (seconds, self._flow_control.ramp_ends_in()) if wait is not None]
-        if waits:
+        if waits := [wait for wait in (seconds, self._flow_control.ramp_ends_in()) if wait is not None]:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(min(waits), 0)):
                     await self._changed.wait()
@@ -281,9 +281,9 @@ class LaneWorker:
     @property
     def _goes_on(self) -> bool:
         """True if the end of a delivery may give it something to do: at 300/s it seldom does."""
-        has_work = self._read or self.source.may_have_more or self.source.next_due is not None
+        has_work = bool(self._read) or self.source.may_have_more or self.source.next_due is not None
         is_normal = self._flow_control.is_normal and not (self._access.is_suspended or self._access.is_over)
-        return bool(has_work) or self.settling.must_trim or not is_normal
+        return has_work or self.settling.must_trim or not is_normal
 
     @property
     def _is_at_rest(self) -> bool:

@@ -21,6 +21,7 @@ from relay.store.sharding.shards import Shards, open_shards
 from tests.support import eventually, reserve_port
 from tests.workers.conftest import TIMINGS, Received, Sink, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
+from workers.delivery.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -112,6 +113,19 @@ async def test_lane_with_a_backlog_leaves_the_others_their_turns(
         assert len(sink.received) < 100
         await eventually(lambda: len(sink.received) == 153)
     assert gate.most == 1
+
+
+async def test_lane_that_may_not_read_leaves_the_others_their_turns(
+    shards: Shards, rules_file: Path, rules: ConfigFile, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Source, "_has_room", property(lambda source: source._lane.key != shards.home.key.lane("bot")))
+    write_rules(rules_file, rules, sink, bot="concurrency = 1")
+    ids = await feed_all(shards, 20)
+    began = time.monotonic()
+    async with delivering(shards.home, rules, "bot", others=shards.all[1:]):
+        await eventually(lambda: len(sink.received) == 60)
+    assert time.monotonic() - began < 10  # not one a second, as those whose turn never comes
+    assert set(sink.ids()) < set(ids)
 
 
 async def test_rate_holds_over_all_shards(shards: Shards, rules_file: Path, rules: ConfigFile, sink: Sink) -> None:

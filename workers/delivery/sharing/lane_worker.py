@@ -8,9 +8,6 @@ from workers.delivery.lane_worker import LaneWorker
 from workers.delivery.sharing.turns import LOOK_AGAIN
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from relay.store.lanes.delivery import Delivery
     from workers.delivery.sharing.flow_control import SharedFlowControl
 
 
@@ -31,15 +28,23 @@ class SharingLaneWorker(LaneWorker):
 
     @property
     def _load(self) -> tuple[int, int]:
-        return self._turns.in_flight, self._turns.before(self)
+        return self._turns.load(self)
 
-    def _start(self, delivery: Delivery) -> None:
-        super()._start(delivery)
-        self._turns.leave(self)
+    def _start_read(self) -> None:
+        waiting = len(self._read)
+        super()._start_read()
+        if len(self._read) < waiting:
+            self._pass_turn()
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        super()._done(task)
+    def _freed(self) -> None:
+        if not self._turns.is_queued(self):  # one that queues has nothing to do before its turn
+            super()._freed()
         self._turns.wake_next()
+
+    def _pass_turn(self) -> None:
+        """Leave the queue, and wake the next lane there if anything is left for it."""
+        if self._turns.leave(self) and self._flow_control.capacity(self._turns.in_flight) > 0:
+            self._turns.wake_next()
 
     async def _wait(self, seconds: float | None) -> None:
         """Wait as any lane; queue for capacity meanwhile if it needs some."""
@@ -48,7 +53,7 @@ class SharingLaneWorker(LaneWorker):
             await super()._wait(LOOK_AGAIN if seconds is None else min(seconds, LOOK_AGAIN))
             self._turns.begin(self)
         else:
-            self._turns.leave(self)
+            self._pass_turn()
             await super()._wait(seconds)
 
     @property
@@ -57,7 +62,8 @@ class SharingLaneWorker(LaneWorker):
             return False
         if self._loop.time() < self._starts_at:
             return False
-        return bool(self._read) or self.source.has_next
+        has_more = bool(self._read) or self.source.has_next
+        return has_more and self._capacity <= 0  # else it waits for something else, as one that may read no more
 
     async def _finish(self) -> None:
         try:

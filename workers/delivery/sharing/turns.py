@@ -2,7 +2,8 @@
 
 What is in flight counts over all of them. A lane that finds no capacity for what it has queues for it, and a lane may
 start no more than what those before it leave, each of which is left one delivery. So what becomes free goes round,
-whichever lane sees it first. A lane that starts deliveries leaves the queue, and wakes the next one.
+whichever lane sees it first. A lane that starts deliveries leaves the queue, and wakes the next one if it leaves
+anything. Other lanes sleep: a lane that looks and finds nothing costs as much as a delivery.
 
 A lane keeps its place while it reads what it sends next. If that takes long, since its shard does not answer, the
 others pass it.
@@ -52,11 +53,6 @@ class Turns:
         """The number of deliveries in flight, of all lanes."""
         return sum(map(len, self._lanes.values()))
 
-    @property
-    def have_queue(self) -> bool:
-        """True if a lane queues for capacity."""
-        return bool(self._queue)
-
     def join(self, lane: Sharing) -> None:
         """Add a lane."""
         self._lanes[lane] = lane.in_flight
@@ -65,17 +61,21 @@ class Turns:
         """Remove a lane."""
         self._lanes.pop(lane, None)
         self.leave(lane)
+        self.wake_next()
 
-    def before(self, lane: Sharing) -> int:
-        """Return the number of lanes whose turn is before that of `lane`, all that queue if it does not."""
-        if not self._queue:
-            return 0
-        now, count = self._loop.time(), 0
-        for other, until in self._queue.items():
-            if other is lane:
-                break
-            count += until > now
-        return count
+    def load(self, lane: Sharing) -> tuple[int, int]:
+        """Return the number of deliveries in flight, and of the lanes whose turn is before that of `lane`.
+
+        These are all that queue if it does not; one that has read for too long is passed.
+        """
+        before = 0
+        if self._queue:
+            now = self._loop.time()
+            for other, until in self._queue.items():
+                if other is lane:
+                    break
+                before += until > now
+        return sum(map(len, self._lanes.values())), before
 
     def wait(self, lane: Sharing) -> None:
         """Let a lane queue; it keeps the place that it has."""
@@ -86,15 +86,20 @@ class Turns:
         if lane in self._queue:
             self._queue[lane] = self._loop.time() + LOOK_AGAIN
 
-    def leave(self, lane: Sharing) -> None:
-        """Let a lane leave the queue: it has started deliveries, or does not need capacity any more."""
-        if self._queue.pop(lane, None) is not None:
-            self.wake_next()
+    def leave(self, lane: Sharing) -> bool:
+        """Let a lane leave the queue: it has started deliveries, or has none to start. False if it was not there."""
+        return self._queue.pop(lane, None) is not None
+
+    def is_queued(self, lane: Sharing) -> bool:
+        """Return True if a lane queues for capacity."""
+        return lane in self._queue
 
     def wake_next(self) -> None:
-        """Wake the lane whose turn it is."""
-        if self._queue:
-            next(iter(self._queue)).look()
+        """Wake the lane whose turn it is; one that reads what it sends next keeps its place, and looks by itself."""
+        for lane, until in self._queue.items():
+            if until == inf:
+                lane.look()
+                break
 
     def wake_all(self) -> None:
         """Wake every lane: the limits have changed."""
