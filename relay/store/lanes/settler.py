@@ -79,8 +79,10 @@ class SettlementBatches(Batcher[tuple[Settlement, Claim], Exception | None]):
         )
 
     async def __aexit__(self, *error: object) -> None:
-        await super().__aexit__(*error)
-        await self._connection.aclose()
+        try:
+            await super().__aexit__(*error)
+        finally:
+            await self._connection.aclose()
 
     async def _settle(self, items: list[tuple[Settlement, Claim]]) -> list[Exception | None]:
         by_claim = by_group(items)

@@ -54,8 +54,10 @@ class ReadBatches(Batcher[tuple[_Wanted, Claim], Any]):
         )
 
     async def __aexit__(self, *error: object) -> None:
-        await super().__aexit__(*error)
-        await self._connection.aclose()
+        try:
+            await super().__aexit__(*error)
+        finally:
+            await self._connection.aclose()
 
     async def _read(self, items: list[tuple[_Wanted, Claim]]) -> list[Any]:
         by_claim = by_group(items)
