@@ -188,6 +188,7 @@ ALL = [use for uses in USES.values() for use in uses]
 WRITTEN_TO_BE_SUBCLASSED = {
     "pydantic.BaseModel",
     "pydantic.json_schema.GenerateJsonSchema",
+    "redis.exceptions.AuthenticationError",
     "redis.exceptions.RedisError",
     "opentelemetry.sdk.trace.export.SpanExporter",
 }

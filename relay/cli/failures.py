@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 from relay.cli.interrupts import INTERRUPTED
 from relay.cli.terminal import fail, flush
 from relay.core.errors import RelayError, ServiceError, SeveralProblems
+from relay.core.lazy_modules import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from relay.store.rights import explanation
+else:
+    explanation = LazyModule("relay.store.rights.explanation")
 
 
 def reported(command: Callable[[], int]) -> int:
@@ -41,7 +46,5 @@ def _call(command: Callable[[], int]) -> int:
         redis_errors = sys.modules.get("redis.exceptions")
         if redis_errors is None or not isinstance(error, redis_errors.RedisError):
             raise
-        from relay.store.rights.explanation import explain  # noqa: PLC0415  only for an error of Redis
-
-        fail(f"Redis: {'; '.join(filter(None, explain(error)))}")
+        fail(f"Redis: {'; '.join(filter(None, explanation.explain(error)))}")
         return 1

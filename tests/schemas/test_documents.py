@@ -39,7 +39,7 @@ def test_relay_schemas_writes_what_is_missing_and_deletes_the_rest(tmp_path: Pat
     gone.touch()
     checked = invoke("schemas", str(tmp_path), "--check")
     assert checked.code == 1
-    assert f"{gone} is of no event any more" in checked.err
+    assert f"{gone} belongs to no event type any more" in checked.err
     assert f"{tmp_path}/asyncapi.json is out of date; run: relay schemas {tmp_path}" in checked.err
     assert invoke("schemas", str(tmp_path)).code == 0
     written = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.json")}

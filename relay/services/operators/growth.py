@@ -242,7 +242,9 @@ def _check_former(growth: Growth | None, target: int) -> None:
         return
     change = f"from {growth.former} to {growth.target} shards"
     if growth.is_decided:
-        raise Conflict(f"the relay grows {change}", hint=Hint("relay shards apply tells what it waits for"))
+        raise Conflict(
+            f"the change {change} is decided and not done", hint=Hint("relay shards apply tells what it waits for")
+        )
     raise Conflict(f"a change {change} is prepared", hint=Hint("relay shards cancel gives it up"))
 
 

@@ -108,7 +108,7 @@ async def test_another_number_is_refused_with_what_to_do(growing: Context) -> No
     noted = await read_growth(growing.redis)
     assert noted is not None
     await decide(growing.redis, noted, 1)
-    with pytest.raises(Conflict, match="the relay grows from 2 to 4 shards") as caught:
+    with pytest.raises(Conflict, match="the change from 2 to 4 shards is decided") as caught:
         await growth.prepare(growing, OPERATOR, 8)
     assert "relay shards apply" in caught.value.for_cli
 

@@ -186,7 +186,7 @@ async def test_rotation_keeps_the_former_secret_for_the_overlap(context: Context
 
 async def test_deleted_name_stays_its_teams(context: Context) -> None:
     await service.create(context, SALES, table())
-    with pytest.raises(Invalid, match="say why"):
+    with pytest.raises(Invalid, match="give the reason"):
         await service.delete(context, SALES, "crm", " ")
     await service.delete(context, SALES, "crm", "no longer used")
     assert await names(context) == {"bot"}

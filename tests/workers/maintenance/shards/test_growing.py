@@ -88,7 +88,7 @@ async def test_decided_growth_goes_on_to_its_end(growing: Growing, shards: Shard
     assert [line["event"] for line in logged] == [
         *("shards.advanced", "shards.growing", "shards.copied", "shards.grown"),
     ]
-    assert "on the shards 1" in logged[1]["waiting"]
+    assert "on shard 1" in logged[1]["waiting"]
 
 
 async def test_copies_are_made_once_while_an_ordered_lane_is_waited_for(
