@@ -25,7 +25,7 @@ async def test_lane_whose_turn_it_is_is_woken_and_no_other() -> None:
     first, second, idle = lanes = [Lane(turns) for _ in range(3)]
     turns.wait(first)
     turns.wait(second)
-    assert [turns.is_queued(lane) for lane in lanes] == [True, True, False]
+    assert [turns.is_waiting(lane) for lane in lanes] == [True, True, False]
     turns.wake_next()
     assert [lane.looks for lane in lanes] == [1, 0, 0]
     turns.leave(first)
@@ -38,7 +38,9 @@ async def test_lane_that_reads_keeps_its_place_and_the_next_one_is_woken() -> No
     turns = Turns()
     reading, waiting, other = (Lane(turns) for _ in range(3))
     turns.wait(reading)
+    assert turns.is_waiting(reading)
     turns.begin(reading)
+    assert not turns.is_waiting(reading)
     turns.wait(waiting)
     turns.wake_next()
     assert (reading.looks, waiting.looks) == (0, 1)

@@ -37,7 +37,7 @@ class SharingLaneWorker(LaneWorker):
             self._pass_turn()
 
     def _freed(self) -> None:
-        if not self._turns.is_queued(self):  # one that queues has nothing to do before its turn
+        if not self._turns.is_waiting(self):  # else it has nothing to do before its turn
             super()._freed()
         self._turns.wake_next()
 

@@ -90,9 +90,9 @@ class Turns:
         """Let a lane leave the queue: it has started deliveries, or has none to start. False if it was not there."""
         return self._queue.pop(lane, None) is not None
 
-    def is_queued(self, lane: Sharing) -> bool:
-        """Return True if a lane queues for capacity."""
-        return lane in self._queue
+    def is_waiting(self, lane: Sharing) -> bool:
+        """Return True if a lane waits in the queue; one whose turn it is reads what it sends next."""
+        return self._queue.get(lane) == inf
 
     def wake_next(self) -> None:
         """Wake the lane whose turn it is; one that reads what it sends next keeps its place, and looks by itself."""
