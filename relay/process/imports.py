@@ -10,6 +10,7 @@ They take 20 MB, and as much time as redis-py and structlog themselves.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 else:
     asyncio = LazyModule("asyncio")  # a command that imports this module may need none
 
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+_PAUSE = 0.5  # seconds
 _UNUSED = "jwt"
 _OPTIONAL = "rich"
 _UNUSED_BASES = ("http.server", "wsgiref.simple_server", "urllib.request")
@@ -82,9 +85,17 @@ class _Bases(ModuleType):
 
 
 async def import_later(name: str) -> None:
-    """Import a module that few processes need, in a thread: the event loop runs meanwhile."""
-    if name not in sys.modules:
-        await asyncio.to_thread(import_module, name)
+    """Import a module that few processes need, in a thread: the event loop runs meanwhile.
+
+    A process that has no descriptor left for the module's file waits for one.
+    """
+    while name not in sys.modules:
+        try:
+            await asyncio.to_thread(import_module, name)
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTOR:
+                raise
+            await asyncio.sleep(_PAUSE)
 
 
 Part = TypeVar("Part")

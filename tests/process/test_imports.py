@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import errno
 import gc
 import subprocess
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.process import imports
 from relay.process.imports import lasting_imports
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 def test_collector_ignores_what_was_imported() -> None:
@@ -62,3 +69,29 @@ import jwt, rich
 assert redis.auth.token.JWToken(jwt.encode({"exp": 2e9, "iat": 1, "oid": "x"}, "k" * 32)).is_expired() is False
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=100)  # noqa: S603
+
+
+async def test_import_without_a_descriptor_waits_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [OSError(errno.EMFILE, "Too many open files")] * 2
+
+    def import_or_fail(name: str) -> ModuleType:
+        if errors:
+            raise errors.pop()
+        return import_module(name)
+
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    monkeypatch.setattr(imports, "import_module", import_or_fail)
+    monkeypatch.setattr(imports, "_PAUSE", 0.0)
+    await imports.import_later("colorsys")
+    assert not errors
+    assert "colorsys" in sys.modules
+
+
+async def test_module_that_cannot_be_read_is_no_reason_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> ModuleType:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    monkeypatch.setattr(imports, "import_module", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        await imports.import_later("colorsys")
