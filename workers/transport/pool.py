@@ -23,6 +23,7 @@ from relay.net.resolver import Resolver, allowed
 from relay.process.timings import DEFAULTS
 from workers.transport.connection import Connection, ConnectionLost, DeadlineExceeded, NoResponse
 from workers.transport.opening import Destination, failure_of, open_first
+from workers.transport.openings import Openings, Turn
 from workers.transport.shortage import Budget, OurShortage
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class ConnectionPools:
         self._open: set[Connection] = set()
         self._resolver = resolver or Resolver()
         self._budget = Budget(max_connections)
+        self.openings = Openings()
         self.is_closed = False
         """True if the process is stopping: what fails now is not the subscribers' fault."""
         self.loop = asyncio.get_running_loop()
@@ -72,6 +74,7 @@ class ConnectionPools:
 
     async def __aexit__(self, *_: object) -> None:
         self.is_closed = True
+        self.openings.close()
         still_open = list(self._open)
         for connection in still_open:
             connection.abort()
@@ -124,6 +127,8 @@ class ConnectionPool:
         self._idle: deque[tuple[Connection, float]] = deque()  # with the time it became idle, the oldest first
         self._timer: asyncio.TimerHandle | None = None
         self._in_flight: dict[Connection, tuple[float, float]] = {}  # with the deadline, and the limit that it is for
+        self._waiting: deque[asyncio.Future[Connection | Turn]] = deque()  # requests; cancelled ones too
+        self.opening, self.is_queued = 0, False  # for `Openings`
         self._next_deadline = inf  # one timer for all exchanges: one of its own would cost each 1.2 us
         self._watch: asyncio.TimerHandle | None = None
 
@@ -141,10 +146,12 @@ class ConnectionPool:
             OurShortage: it could not be sent for want of something of ours.
         """
         began = self._loop.time()
-        connection = self._take(began)
+        connection, is_new = self._take(began), False
         try:
             if connection is None:
-                return await self._exchange_on(await self._new(began, timeouts), request, began, timeouts)
+                connection, is_new = await self._free_or_new(began, timeouts)
+            if is_new:
+                return await self._exchange_on(connection, request, began, timeouts)
             try:
                 return await self._exchange_on(connection, request, began, timeouts)
             except ConnectionLost:
@@ -181,6 +188,43 @@ class ConnectionPool:
         if connection.is_free:
             self._keep(connection)
 
+    def next_waiting(self) -> asyncio.Future[Connection | Turn] | None:
+        """Return the future of the request that has waited longest for a connection; None if none waits."""
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():  # cancelled with its request
+                return future
+        return None
+
+    async def _free_or_new(self, began: float, timeouts: Timeouts) -> tuple[Connection, bool]:
+        """Return a connection, and whether it is new: if none becomes free until it is this request's turn."""
+        try:
+            async with asyncio.timeout_at(began + timeouts.total):
+                while not isinstance(found := await self._turn_or_free(), Turn):
+                    if _is_usable(found):  # nothing came from the server meanwhile
+                        return found, False
+                with found:
+                    return await self._connections.open(self._destination, timeouts.connect), True
+        except TimeoutError:
+            raise DeadlineExceeded(f"no response within {format_duration(timeouts.total)}") from None
+
+    async def _turn_or_free(self) -> Connection | Turn:
+        future: asyncio.Future[Connection | Turn] = self._loop.create_future()
+        self._waiting.append(future)
+        self._connections.openings.queue(self)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if not future.cancelled():
+                self._give_back(future.result())
+            raise
+
+    def _give_back(self, found: Connection | Turn) -> None:
+        if isinstance(found, Turn):
+            found.end()
+        elif found.is_free:
+            self._keep(found)
+
     def _watch_until(self, deadline: float) -> None:
         if self._watch is not None:
             self._watch.cancel()
@@ -208,13 +252,15 @@ class ConnectionPool:
         self._drop_idle(now)
         while self._idle:
             connection, _ = self._idle.pop()
-            if connection.is_free:
-                if connection.is_quiet():
-                    return connection
-                connection.close()
+            if _is_usable(connection):
+                return connection
         return None
 
     def _keep(self, connection: Connection) -> None:
+        """Give a connection to a request that waits for one, or keep it for the next."""
+        if (waiting := self.next_waiting()) is not None:
+            waiting.set_result(connection)
+            return
         self._idle.append((connection, self._loop.time()))
         if self._timer is None:
             self._timer = self._loop.call_later(self._keep_alive, self._close_idle)
@@ -231,3 +277,13 @@ class ConnectionPool:
         while self._idle and self._idle[0][1] <= oldest:
             connection, _ = self._idle.popleft()
             connection.close()
+
+
+def _is_usable(connection: Connection) -> bool:
+    """Return True if a request can be sent on a connection that was free; it is closed otherwise."""
+    if not connection.is_free:
+        return False
+    if connection.is_quiet():
+        return True
+    connection.close()
+    return False
