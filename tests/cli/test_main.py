@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from importlib import metadata
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,7 +216,8 @@ async def test_ctrl_c_ends_a_worker_that_starts_without_a_traceback(delay: float
         stderr=asyncio.subprocess.PIPE,
     )
     await asyncio.sleep(delay)
-    process.send_signal(signal.SIGINT)
+    with suppress(ProcessLookupError):  # on a fast machine it has found no relay.toml by now
+        process.send_signal(signal.SIGINT)
     said = await ended(process)
     assert said.code in {-signal.SIGINT, 1, 2, 130}  # 1: the interpreter itself had not started
     assert not any(f'File "{RELAY.parent / package}' in said.err for package in ("relay", "workers"))
