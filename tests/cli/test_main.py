@@ -7,8 +7,8 @@ import os
 import re
 import signal
 import sys
-from importlib import metadata
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
