@@ -20,6 +20,8 @@ from relay.process.tasks import end_task
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from relay.store.driver.ordered_connection import OrderedConnection
+
 _MIN_SPLIT = 16
 """Items; fewer are not split, since a round trip costs as much as some ten of them."""
 
@@ -45,12 +47,14 @@ class Batcher(Generic[Item, Result]):
         min_beside: int = 1,
         max_wait: float = inf,
         linger: float = 0.0,
+        connection: OrderedConnection | None = None,
     ) -> None:
         """`send` takes a batch and gives one result per item; what it raises reaches every caller.
 
         Up to `max_in_flight` calls of it run concurrently; beside one in flight, the next waits for `min_beside` items.
         With a `max_wait`, items that have waited for more seconds are not sent, and their callers get a TimeoutError;
         nor are those whose callers wait no longer. `linger` is the time that an item waits for company, seconds.
+        `connection` is that of `send`, which is closed with the context.
         """
         self._send = send
         self._size_of = size_of
@@ -61,6 +65,7 @@ class Batcher(Generic[Item, Result]):
         self._free = max_in_flight  # batches that can be sent before one in flight is done
         self._max_wait = max_wait
         self._linger = linger
+        self._connection = connection
         self._timer: asyncio.TimerHandle | None = None  # of the first item that lingers
         self._waiting: list[_Waiting[Item, Result]] = []
         self._is_due = False  # True if an item waits that does not linger any more
@@ -77,9 +82,13 @@ class Batcher(Generic[Item, Result]):
     async def __aexit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        while self._tasks:  # none is kept: a task that was cancelled has the error, whose frame has this object
-            await end_task(self._tasks.pop())
-        self._fail(self._waiting, asyncio.CancelledError())
+        try:
+            while self._tasks:  # none is kept: a task that was cancelled has the error, whose frame has this object
+                await end_task(self._tasks.pop())
+            self._fail(self._waiting, asyncio.CancelledError())
+        finally:
+            if self._connection is not None:
+                await self._connection.aclose()
 
     def submit(self, item: Item, *, lingers: bool = False) -> asyncio.Future[Result]:
         """Queue `item`, which may linger; the future gets its result when its batch is done."""

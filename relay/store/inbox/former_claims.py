@@ -57,6 +57,7 @@ class FormerClaims:
             max_bytes=1,
             max_in_flight=2,
             max_wait=timings.accept_wait - timings.accept_attempt,
+            connection=self._connection,
         )
 
     async def __aenter__(self) -> Self:
@@ -65,7 +66,6 @@ class FormerClaims:
 
     async def __aexit__(self, *error: object) -> None:
         await self._batcher.__aexit__(*error)
-        await self._connection.aclose()
 
     async def have(self, webhook: VerifiedWebhook) -> bool:
         """Return True if the shard has accepted the event; the repeat is counted there.

@@ -67,7 +67,7 @@ class SettlementBatches(Batcher[tuple[Settlement, Claim], Exception | None]):
 
     def __init__(self, redis: Redis) -> None:
         """`redis` is the client of any shard there."""
-        self._connection = OrderedConnection(redis, WORKER_TIMEOUT)
+        self._ordered = OrderedConnection(redis, WORKER_TIMEOUT)
         super().__init__(
             self._settle,
             size_of=lambda item: len(item[0].delivery.fields.get(b"body", b"")),
@@ -76,13 +76,8 @@ class SettlementBatches(Batcher[tuple[Settlement, Claim], Exception | None]):
             max_in_flight=_MAX_IN_FLIGHT,
             min_beside=_MIN_BESIDE,
             linger=_LINGER,
+            connection=self._ordered,
         )
-
-    async def __aexit__(self, *error: object) -> None:
-        try:
-            await super().__aexit__(*error)
-        finally:
-            await self._connection.aclose()
 
     async def _settle(self, items: list[tuple[Settlement, Claim]]) -> list[Exception | None]:
         by_claim = by_group(items)
@@ -105,7 +100,7 @@ class SettlementBatches(Batcher[tuple[Settlement, Claim], Exception | None]):
                 )
         leases = [claim.lease for claim in by_claim]
         _, *failures = await retry_until_redis_answers(
-            "settling deliveries", lambda: _settle.in_order(self._connection, leases, arguments)
+            "settling deliveries", lambda: _settle.in_order(self._ordered, leases, arguments)
         )
         results: list[Exception | None] = [None] * len(items)
         for number, text in zip(failures[::2], failures[1::2], strict=True):

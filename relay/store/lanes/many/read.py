@@ -44,20 +44,15 @@ class ReadBatches(Batcher[tuple[_Wanted, Claim], Any]):
 
     def __init__(self, redis: Redis) -> None:
         """`redis` is the client of any shard there."""
-        self._connection = OrderedConnection(redis, WORKER_TIMEOUT)
+        self._ordered = OrderedConnection(redis, WORKER_TIMEOUT)
         super().__init__(
             self._read,
             size_of=lambda _: 0,
             max_items=_MAX_LANES,
             max_bytes=1,
             max_in_flight=_MAX_IN_FLIGHT,
+            connection=self._ordered,
         )
-
-    async def __aexit__(self, *error: object) -> None:
-        try:
-            await super().__aexit__(*error)
-        finally:
-            await self._connection.aclose()
 
     async def _read(self, items: list[tuple[_Wanted, Claim]]) -> list[Any]:
         by_claim = by_group(items)
@@ -66,7 +61,7 @@ class ReadBatches(Batcher[tuple[_Wanted, Claim], Any]):
             arguments += (token, len(wanted))
             for lane, most, most_in_all in wanted:
                 arguments += (lane.group, lane.topic_stream, lane.replay_stream, most, most_in_all)
-        replies: list[Any] = await _read.in_order(self._connection, [claim.lease for claim in by_claim], arguments)
+        replies: list[Any] = await _read.in_order(self._ordered, [claim.lease for claim in by_claim], arguments)
         return in_order_of(items, by_claim, replies)
 
 
