@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -27,7 +28,7 @@ from workers.transport.openings import Openings, Turn
 from workers.transport.shortage import Budget, OurShortage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from workers.transport.connection import Response
 
@@ -198,15 +199,12 @@ class ConnectionPool:
 
     async def _free_or_new(self, began: float, timeouts: Timeouts) -> tuple[Connection, bool]:
         """Return a connection, and whether it is new: if none becomes free until it is this request's turn."""
-        try:
-            async with asyncio.timeout_at(began + timeouts.total):
-                while not isinstance(found := await self._turn_or_free(), Turn):
-                    if _is_usable(found):  # nothing came from the server meanwhile
-                        return found, False
-                with found:
-                    return await self._connections.open(self._destination, timeouts.connect), True
-        except TimeoutError:
-            raise DeadlineExceeded(f"no response within {format_duration(timeouts.total)}") from None
+        async with _until_deadline(began, timeouts):
+            while not isinstance(found := await self._turn_or_free(), Turn):
+                if _is_usable(found):  # nothing came from the server meanwhile
+                    return found, False
+            with found:
+                return await self._connections.open(self._destination, timeouts.connect), True
 
     async def _turn_or_free(self) -> Connection | Turn:
         future: asyncio.Future[Connection | Turn] = self._loop.create_future()
@@ -241,11 +239,8 @@ class ConnectionPool:
             self._watch_until(min(deadline for deadline, _ in self._in_flight.values()))
 
     async def _new(self, began: float, timeouts: Timeouts) -> Connection:
-        try:
-            async with asyncio.timeout_at(began + timeouts.total):
-                return await self._connections.open(self._destination, timeouts.connect)
-        except TimeoutError:
-            raise DeadlineExceeded(f"no response within {format_duration(timeouts.total)}") from None
+        async with _until_deadline(began, timeouts):
+            return await self._connections.open(self._destination, timeouts.connect)
 
     def _take(self, now: float) -> Connection | None:
         """Return the idle connection that was used last, so that the others reach their keep-alive limit."""
@@ -277,6 +272,16 @@ class ConnectionPool:
         while self._idle and self._idle[0][1] <= oldest:
             connection, _ = self._idle.popleft()
             connection.close()
+
+
+@asynccontextmanager
+async def _until_deadline(began: float, timeouts: Timeouts) -> AsyncIterator[None]:
+    """End what is done in the context, and raise `DeadlineExceeded`, when an exchange that `began` then is late."""
+    try:
+        async with asyncio.timeout_at(began + timeouts.total):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded(f"no response within {format_duration(timeouts.total)}") from None
 
 
 def _is_usable(connection: Connection) -> bool:
