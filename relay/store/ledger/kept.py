@@ -2,7 +2,7 @@
 
 A lane is at rest if all that was routed to it is delivered or filtered: of many most are. It is read again when
 something was routed to a topic of it, when it is asked for, and in turn: 500 such lanes a reading, so that with 500
-lanes or fewer each is read every time. So a reading costs what the active lanes cost (tests/bench/README.md).
+lanes or fewer each is read every time. So a reading costs what the active lanes cost (tests/bench/scaling.md).
 
 A subscription has a lane on each shard, and those at rest are kept of each by itself.
 """
