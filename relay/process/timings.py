@@ -53,9 +53,9 @@ class Timings:
     """From one step of the replays to the next when the rate or the lane limits them."""
     replay_pause: float = 0.01
     """The same when nothing limits them: the other jobs of the process need their turn."""
-    keep_alive: float = 2.0
-    """Time that an idle connection to a subscriber is kept: less than servers keep theirs, so that they do not close it
-    under a POST.
+    keep_alive: float = 4.0
+    """Time that an idle connection to a subscriber is kept: less than the 5 s of Node.js, uvicorn and Apache, so that
+    they do not close it under a POST.
     """
     outage: float = 1500.0
     """Time without an ingress that reaches Redis after which events are lost: Linq retries for 25 minutes."""

@@ -4,6 +4,9 @@ Opening a connection costs a worker as much CPU as a delivery. When each request
 deliveries to 500 subscriptions opened 19,272. So only some are opened at a time, in turns over the pools, and a request
 that waits takes a connection of its pool that becomes free meanwhile. A turn ends after a moment even if the host does
 not respond: such hosts must not delay the others.
+
+Few turns begin in a round of the event loop. An idle loop has thousands of rounds a second, so nothing waits for them.
+One that is short of CPU has long rounds, in which many responses come: another connection would get no more done.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 _MAX_OPENING = 64
 _MAX_OF_POOL = 16
+_MAX_OF_ROUND = 4  # in a round of the event loop
 _TURN = 0.25  # seconds
 
 
@@ -68,6 +72,7 @@ class Openings:
         self.running = 0
         """The number of turns that run."""
         self._queue: deque[Waiting] = deque()
+        self._begun = 0  # turns of this round of the event loop
         self._is_closed = False
 
     def queue(self, pool: Waiting) -> None:
@@ -83,12 +88,23 @@ class Openings:
         self._go_on()
 
     def _go_on(self) -> None:
-        while self._queue and (self.running < _MAX_OPENING or self._is_closed):
+        while self._queue and (self._has_room or self._is_closed):
             pool = self._queue.popleft()
             pool.is_queued = False
             if pool.opening >= _MAX_OF_POOL and not self._is_closed:
                 continue  # it is queued again when one of its turns ends
             if (future := pool.next_waiting()) is not None:
                 future.set_result(Turn(self, pool))
+                self._begun += 1
+                if self._begun == 1:
+                    self.loop.call_soon(self._begin_round)
                 pool.is_queued = True
                 self._queue.append(pool)
+
+    @property
+    def _has_room(self) -> bool:
+        return self.running < _MAX_OPENING and self._begun < _MAX_OF_ROUND
+
+    def _begin_round(self) -> None:
+        self._begun = 0
+        self._go_on()

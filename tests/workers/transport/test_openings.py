@@ -12,6 +12,7 @@ import pytest
 from tests.support import eventually, raw_server
 from tests.workers.transport.exchanging import OK, destination, exchange, read_request
 from workers.transport.connection import DeadlineExceeded
+from workers.transport.openings import Openings, Turn
 from workers.transport.pool import ConnectionPools
 from workers.transport.shortage import OurShortage
 
@@ -38,6 +39,22 @@ class Server:
                 writer.write(OK[0])
 
 
+class WaitingPool:
+    """A pool with requests that wait, and the turns that they get."""
+
+    def __init__(self, requests: int) -> None:
+        self.opening, self.is_queued = 0, False
+        self._futures = [asyncio.get_running_loop().create_future() for _ in range(requests)]
+        self._next = iter(self._futures)
+
+    @property
+    def turns(self) -> list[Turn]:
+        return [future.result() for future in self._futures if future.done()]
+
+    def next_waiting(self) -> asyncio.Future[Connection | Turn] | None:
+        return next(self._next, None)
+
+
 class HangingPools(ConnectionPools):
     """Pools of which some connections are never opened, and those to `bot` are."""
 
@@ -55,6 +72,22 @@ async def test_burst_opens_fewer_connections_than_it_has_requests() -> None:
         assert [response.status for response in responses] == [200] * 100
         assert server.connections < 80  # 52 on an idle machine
         assert len(pool.idle) == server.connections
+
+
+async def test_few_turns_begin_in_a_round_of_the_event_loop() -> None:
+    pools = [WaitingPool(10) for _ in range(3)]
+    openings = Openings()
+    for pool in pools:
+        openings.queue(pool)
+    begun = []
+    for _ in range(8):
+        begun.append(sum(len(pool.turns) for pool in pools))
+        await asyncio.sleep(0)
+    assert begun == [4, 8, 12, 16, 20, 24, 28, 30]
+    assert [len(pool.turns) for pool in pools] == [10, 10, 10]
+    for pool in pools:
+        for turn in pool.turns:
+            turn.end()
 
 
 async def test_requests_to_a_slow_server_are_all_in_flight() -> None:
