@@ -26,6 +26,7 @@ from relay.store.keyring.key_cache import KeyCache
 from relay.store.keyring.last_seen import LastSeen
 from relay.store.rights.watch import RightsWatch
 from relay.store.sharding.number import NumberOfShards
+from relay.store.sharding.shards import by_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -93,7 +94,9 @@ def _acceptor(
     room = Room.beside(settings.relay_max_connections)
     if len(shards) == 1:
         return Acceptor(redis, window, clock, replicas, timings, room)
-    guards = [MemoryGuard(shard, settings.relay_memory_high_water) for shard in shards[1:]]
+    _, *others = by_server(shards)
+    high_water = settings.relay_memory_high_water
+    guards = {number: MemoryGuard(shard, high_water) for here in others for number, shard in here.items()}
 
     def acceptor_of(here: Mapping[int, Redis], parts: int, placed_by: int) -> Acceptor:
         first = next(iter(here.values()))

@@ -68,13 +68,19 @@ async def test_full_shard_refuses_its_own_events(
 ) -> None:
     if len(shards.all) == 1:
         pytest.skip("the memory of one shard has tests of its own")
-    monkeypatch.setattr(MemoryGuard, "_update", lambda *_: None)
-    full = ingress.parts.acceptor._guards[0]  # type: ignore[union-attr]
-    full.refusal = "Redis is nearly full"
+    guard = MemoryGuard(shards.all[1])  # as on a cluster
+    guard.refusal = "Redis is nearly full"
+    monkeypatch.setattr(ingress.parts.acceptor, "_guards", {1: guard})
     for chat in CHATS:
         body = body_of(chat_id=chat)
         is_refused = shards.of(ShardKey("", chat)) is shards.all[1]
         assert (await ingress.post(body, signed(body, NOW))).status == (503 if is_refused else 200)
+
+
+async def test_memory_of_one_server_has_one_guard(ingress: Running, shards: Shards) -> None:
+    if len(shards.all) == 1:
+        pytest.skip("one shard has one acceptor, without guards of its own")
+    assert not ingress.parts.acceptor._guards  # type: ignore[union-attr]
 
 
 async def test_nothing_is_accepted_before_the_number_of_shards_is_known(ingress: Running, shards: Shards) -> None:

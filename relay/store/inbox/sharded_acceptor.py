@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from relay.core.errors import StoreUnavailable
@@ -50,13 +51,14 @@ class ShardedAcceptor:
         acceptor_of: Callable[[Mapping[int, Redis], int, int], Acceptor],
         watch: PlacementWatch,
         clock: Callable[[], float],
-        guards: Sequence[MemoryGuard] = (),
+        guards: Mapping[int, MemoryGuard] = MappingProxyType({}),
         timings: Timings = DEFAULTS,
     ) -> None:
         """`acceptor_of` returns the acceptor of some shards, by number, with one of so many parts of the waiting room.
 
         Its last argument is the number of all shards by which events are placed.
-        `guards` watch the memory of the shards beside the first one; `clock` returns Unix seconds.
+        `guards`, by number, watch the memory of the shards that are not on the first one's server; `clock` returns Unix
+        seconds.
         """
         self._shards = shards
         self._acceptor_of = acceptor_of
@@ -71,7 +73,7 @@ class ShardedAcceptor:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        for guard in self._guards:
+        for guard in self._guards.values():
             await self._stack.enter_async_context(guard)
         for former in self._former:
             await self._stack.enter_async_context(former)
@@ -118,8 +120,8 @@ class ShardedAcceptor:
             former = placement.former_shard(key, shard, self._clock() * 1000)
             if former is not None and await self._former[former].have(webhook):
                 return False
-        if 0 < shard <= len(self._guards):
-            self._guards[shard - 1].check()
+        if (guard := self._guards.get(shard)) is not None:
+            guard.check()
         acceptors = self._acceptors.get(placement.shards) or await self._open(placement.shards)
         return await acceptors[shard].accept(webhook, shard)
 
