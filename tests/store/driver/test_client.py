@@ -7,6 +7,7 @@ import pytest
 import uvloop
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.process.tasks import in_background
 from relay.store.driver.client import REDIS_ERRORS, ask, describe, open_redis
@@ -15,6 +16,7 @@ from tests.support import eventually, raw_server
 
 if TYPE_CHECKING:
     from relay.process.embedded_redis import Embedded
+    from relay.store.driver.client import Redis
 
 
 def test_connection_lost_under_uvloop_is_a_redis_error(redis_server: Embedded) -> None:
@@ -37,7 +39,38 @@ def test_connection_lost_under_uvloop_is_a_redis_error(redis_server: Embedded) -
         runner.run(lose_it())
     assert isinstance(caught.value, REDIS_ERRORS)
     assert isinstance(caught.value.__cause__, RuntimeError)
-    assert "the handler is closed" in str(caught.value.__cause__)  # `failover_pool` matches uvloop's text
+    assert "the handler is closed" in str(caught.value.__cause__)  # `pools.sending` matches uvloop's text
+
+
+async def test_cancelling_a_loop_over_redis_ends_it_at_any_moment(redis_server: Embedded) -> None:
+    async def loop_for_ever(redis: Redis) -> None:
+        while True:
+            await ask(redis.ping())
+
+    async with open_redis(redis_server.url, 60) as redis:
+        await ask(redis.ping())
+        for turns in range(60):
+            task = asyncio.create_task(loop_for_ever(redis))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            done, _ = await asyncio.wait({task}, timeout=5)
+            assert done, f"cancelled after {turns} turns of the event loop, it goes on"
+
+
+async def test_command_that_cannot_be_written_in_time_is_a_redis_error() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(b"+OK\r\n")  # to its name
+        await asyncio.Event().wait()  # reads no more
+
+    async with raw_server(serve) as port, open_redis(f"redis://127.0.0.1:{port}", 0.2) as redis:
+        connection: Any = await redis.connection_pool.get_connection()
+        with pytest.raises(RedisTimeoutError, match="writing"):
+            await connection.send_packed_command([b"x" * 100_000_000])
+        assert not connection.is_connected
+        assert connection.socket_timeout == 0.2
+        await redis.connection_pool.release(connection)
 
 
 async def test_connection_that_opens_slowly_holds_up_no_other_caller() -> None:

@@ -24,8 +24,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.store.driver.pools.concurrent_pool import ConnectsConcurrently
+from relay.store.driver.pools.sending import SendsByItself
 from relay.store.driver.pools.tried_once import raise_if_refused, tried_once
-from relay.store.driver.pools.uvloop_errors import TranslatesUvloopErrors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -146,7 +146,7 @@ def _address(node: list[Any], asked: Address) -> Address:
     return (host if host not in {"", "?"} else asked[0]), int(node[1])
 
 
-class _OfCluster(TranslatesUvloopErrors):
+class _OfCluster(SendsByItself):
     """A mixin that connects to the primary, and leaves it when it serves the slot no longer."""
 
     def __init__(self, *, nodes: _Nodes, **options: Any) -> None:
@@ -190,11 +190,11 @@ class _TlsConnection(_OfCluster, SSLConnection):
     pass
 
 
-class _ToNode(TranslatesUvloopErrors, Connection):
+class _ToNode(SendsByItself, Connection):
     pass
 
 
-class _TlsToNode(TranslatesUvloopErrors, SSLConnection):
+class _TlsToNode(SendsByItself, SSLConnection):
     pass
 
 

@@ -26,8 +26,8 @@ from relay.core.redis_url.cluster import is_cluster_url, parse_cluster_url
 from relay.core.redis_url.sentinel import is_sentinel_url, parse_sentinel_url
 from relay.store.driver.pools.cluster_pool import cluster_pool
 from relay.store.driver.pools.concurrent_pool import ConnectsConcurrently
+from relay.store.driver.pools.sending import SendsByItself
 from relay.store.driver.pools.tried_once import tried_once
-from relay.store.driver.pools.uvloop_errors import TranslatesUvloopErrors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ _NO_SETINFO = {"lib_name": None, "lib_version": None}
 """No names of the library, which would cost each connection two round trips and every user another right."""
 
 
-class _LeavesReplicas(TranslatesUvloopErrors):
+class _LeavesReplicas(SendsByItself):
     """A mixin that closes when the server is a replica. A subclass of `Connection` would always connect by TCP."""
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
@@ -70,7 +70,7 @@ _TO_PRIMARY: dict[type, type] = {
 }
 
 
-class _LooksUpPrimary(TranslatesUvloopErrors):
+class _LooksUpPrimary(SendsByItself):
     """A mixin that asks the Sentinels before each try to connect."""
 
     async def connect_to(self, address: tuple[str, int]) -> None:
