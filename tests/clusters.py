@@ -161,10 +161,10 @@ class Cluster:
 
         await eventually(self.agrees)
 
-    async def agrees(self) -> bool:
-        """Return True if all servers know the same primary of each slot."""
+    async def agrees(self, away: int = 0) -> bool:
+        """Return True if all servers but the one that is away know the same primary of each slot."""
         views = []
-        for port in self.ports:
+        for port in self._others(away):
             try:
                 rows: Any = await self.command(port, "CLUSTER", "SLOTS")
             except (RedisError, OSError):
@@ -172,12 +172,12 @@ class Cluster:
             views.append(sorted((start, end, primary[1]) for start, end, primary, *_ in rows))
         return all(view == views[0] for view in views)
 
-    async def has_caught_up(self) -> bool:
-        """Return True if every replica has what its primary had when it was asked."""
-        rows = await self.nodes(next(iter(self.processes)))
+    async def has_caught_up(self, away: int = 0) -> bool:
+        """Return True if every replica but the one that is away has what its primary had when it was asked."""
+        rows = await self.nodes(self._others(away)[0])
         ports = {row[0]: port for port, row in rows.items()}
         for port, row in rows.items():
-            if "slave" in row[2]:
+            if "slave" in row[2] and port != away:
                 try:
                     before = (await self.command(ports[row[3]], "INFO", "replication"))["master_repl_offset"]
                     after = (await self.command(port, "INFO", "replication")).get("slave_repl_offset", -1)
@@ -187,13 +187,16 @@ class Cluster:
                     return False
         return True
 
-    async def is_whole(self) -> bool:
-        """Return True if all servers that run see the same cluster, without failures and with replicas in sync."""
+    async def is_whole(self, away: int = 0) -> bool:
+        """Return True if all servers that run see the same cluster, without failures and with replicas in sync.
+
+        The server at the port `away` may be down, or about to return.
+        """
         views = []
-        running = [port for port, process in self.processes.items() if process.poll() is None]
+        running = [port for port in self._others(away) if self.processes[port].poll() is None]
         for port in running:
             try:
-                rows = await self.nodes(port)
+                rows = {other: row for other, row in (await self.nodes(port)).items() if other != away}
                 state = (await self.command(port, "CLUSTER", "INFO")).decode()
                 replication = await self.command(port, "INFO", "replication")
             except (RedisError, OSError):
@@ -205,6 +208,9 @@ class Cluster:
             if "cluster_state:ok" not in state or replication.get("master_link_status", "up") != "up":
                 return False
         return all(view == views[0] for view in views)
+
+    def _others(self, away: int) -> list[int]:
+        return [port for port in self.ports if port != away]
 
 
 @asynccontextmanager

@@ -111,6 +111,9 @@ class RedisServer:
         finally:
             await self.kill()
 
+    async def ready(self) -> None:
+        """Do nothing: a fault may affect it at any time."""
+
     async def wait_until_healthy(self) -> None:
         """Do nothing: a single server is healthy when it runs."""
 
@@ -131,6 +134,13 @@ class RedisServer:
     async def fail_over(self) -> None:
         """Raise: there is no replica."""
         raise NotImplementedError
+
+    async def lose(self, seconds: float) -> None:
+        """Raise: there is no replica."""
+        raise NotImplementedError
+
+    async def returned(self) -> None:
+        """Do nothing: it is never lost."""
 
     async def kill_all(self) -> None:
         """Kill it."""

@@ -25,7 +25,6 @@ from tests.support import own_address
 if TYPE_CHECKING:
     from tests.chaos.records import Records
 
-_LONGEST = 12.0
 _SHARDS = 4  # of a cluster
 
 errors = Console(stderr=True)
@@ -61,7 +60,10 @@ def chaos(
     minutes: Annotated[
         float | None, typer.Option(min=0.1, metavar="NUMBER", help="Spread the events over this many minutes.")
     ] = None,
-    longest: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Maximum length of a fault.")] = _LONGEST,
+    longest: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Maximum length of a fault; without it, that of its kind."),
+    ] = None,
     ingresses: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Ingress processes.")] = 2,
     workers: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Worker processes.")] = 2,
     fsync: Annotated[
@@ -105,7 +107,7 @@ def chaos(
         events=events,
         seed=seed,
         rate=events / (60 * minutes) if minutes else rate,
-        kinds={kind: FAULTS[kind].span.at_most(longest) for kind in kinds},
+        kinds={kind: FAULTS[kind].span if longest is None else FAULTS[kind].span.at_most(longest) for kind in kinds},
         directory=directory,
         ingresses=ingresses,
         workers=workers,

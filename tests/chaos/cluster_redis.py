@@ -2,8 +2,9 @@
 
 The shards are spread over the primaries. A fault affects the primary of one shard, of another one each time: killed,
 stopped or slow for long enough, it is replaced by its replica, and returns as the replica of that. A fault ends only
-when every replica has caught up, since one does not survive two failures at once. Responses to Linq wait for the
-replica (`RELAY_REPLICAS=1`).
+when every replica has caught up, since one does not survive two failures at once. A server may also stay away for long
+(`tests.chaos.outage`): faults of other primaries then go on. Responses to Linq wait for the replica
+(`RELAY_REPLICAS=1`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from relay.store.fixed_keys import DEFAULT_PREFIX, shard_prefix
+from tests.chaos.outage import Outage
 from tests.clusters import clusters
 from tests.support import eventually
 
@@ -48,6 +50,7 @@ class ClusterRedis:
     """The slot of the shard that the next fault affects."""
     target: int = 0
     """The port of the primary that serves it."""
+    outage: Outage = field(default_factory=Outage)
     _cluster: Cluster | None = None
     _turn: int = 0
     _is_killed: bool = False
@@ -89,8 +92,16 @@ class ClusterRedis:
             self.cluster.start(self.target)
         await self.wait_until_healthy()
 
+    async def ready(self) -> None:
+        """Wait until a fault may affect the next shard: another copy of its data is at a replica."""
+        if self.target == self.outage.successor:
+            await self.outage.over()
+
     async def wait_until_healthy(self) -> None:
-        """Wait until all primaries take writes and their replicas have caught up; choose the next shard in turn."""
+        """Wait until all primaries take writes and their replicas have caught up; choose the next shard in turn.
+
+        A primary of which the former one is away has no replica.
+        """
         await eventually(self._is_healthy, _HEALING)
         self.slot = self.slots[self._turn % self.shards]
         self._turn += 1
@@ -134,6 +145,7 @@ class ClusterRedis:
 
     async def restart_all(self) -> None:
         """Restart every server, one after the other, a primary after its replica took its place."""
+        await self.outage.over()
         rows = await self.cluster.nodes(self.target)
         for port in sorted(rows, key=lambda port: "master" in rows[port][2]):
             if "master" in (await self.cluster.nodes(port))[port][2]:
@@ -153,6 +165,33 @@ class ClusterRedis:
         self._is_killed = True
         self.cluster.kill(self.target)
 
+    async def lose(self, seconds: float) -> None:
+        """Kill the primary; it stays away for so many seconds after its replica took its place (`outage`)."""
+        await self.outage.over()
+        await self.kill()
+        self._is_killed, lost = False, self.target
+        await eventually(self._has_moved, _HEALING)
+        self.outage.begin(lost, await self.cluster.owner(self.slot), seconds, self._bring_back)
+        await self.wait_until_healthy()
+
+    async def returned(self) -> None:
+        """Wait until a primary that was lost is back, as a replica in sync."""
+        await self.outage.over()
+
+    async def _bring_back(self) -> None:
+        """Start the server that is away, and wait until it is a replica in sync."""
+        away = self.outage.away
+        self.cluster.start(away)
+
+        async def is_in_sync() -> bool:
+            try:
+                replication = await self.cluster.command(away, "INFO", "replication")
+            except (RedisError, OSError):
+                return False
+            return bool(replication.get("master_link_status") == "up")  # only a replica has a link
+
+        await eventually(is_in_sync, _HEALING)
+
     async def stop(self) -> None:
         """Stop the primary gracefully; it may be back before its replica takes its place."""
         self.signal(signal.SIGTERM)
@@ -160,6 +199,7 @@ class ClusterRedis:
 
     async def kill_all(self) -> None:
         """Kill all servers."""
+        await self.outage.close()
         await self._stack.aclose()
 
     async def _has_moved(self) -> bool:
@@ -170,9 +210,9 @@ class ClusterRedis:
             return False
 
     async def _is_healthy(self) -> bool:
-        cluster = self.cluster
+        cluster, away = self.cluster, self.outage.away
         try:
-            return await cluster.is_whole() and await cluster.agrees() and await cluster.has_caught_up()
+            return await cluster.is_whole(away) and await cluster.agrees(away) and await cluster.has_caught_up(away)
         except (RedisError, OSError):
             return False
 

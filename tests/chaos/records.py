@@ -12,7 +12,7 @@ from tests.chaos.timeline import Timeline
 DELETE_LANE_GROUPS, DELETE_CONSUMERS = "delete-lane-groups", "delete-consumers"
 _DELETIONS = {DELETE_LANE_GROUPS, DELETE_CONSUMERS}
 """Faults after which the relay repeats settled pushes: the record of them is deleted."""
-FAIL_OVER = "fail-over"
+FAIL_OVER, LOSE_REDIS = "fail-over", "lose-redis"
 STARVE_DESCRIPTORS, SILENCE_DNS = "starve-descriptors", "silence-dns"
 HOLD_CONNECTIONS, TURN_HOSTILE = "hold-connections", "turn-hostile"
 _NOTICED_WITHIN = 60.0
@@ -36,6 +36,8 @@ class FaultRecord:
     """Shards of which another server was the primary at its end. What the former one confirmed last is lost with it,
     and settlements wait for no replica.
     """
+    moved_by: float | None = None
+    """The moment by which they had moved; None if that is its end."""
 
     def distance(self, moment: float) -> float:
         """Return the seconds between a moment and the fault; 0 while it lasts."""
@@ -179,4 +181,4 @@ class Records:
 
 
 def _is_lost_with(fault: FaultRecord, moment: float) -> bool:
-    return fault.began - _ANSWERED_BEFORE <= moment <= fault.ended
+    return fault.began - _ANSWERED_BEFORE <= moment <= (fault.moved_by or fault.ended)

@@ -148,17 +148,22 @@ async def _flow(stage: Stage, options: RunOptions, sender: Process, announce: An
     last_new = began + options.events / (options.pace or _NO_PACE)
     latest = last_new + seconds_of_a_round(options.kinds) + _MAX_TAIL
     under_way: set[asyncio.Task[None]] = set()
+    outages: set[asyncio.Task[None]] = set()
 
     async def cause(step: Step) -> None:
         fault = FAULTS[step.kind]
         async with stage.redis.in_use if fault.is_about_redis else nullcontext():
+            if fault.is_about_redis:
+                await stage.redis.ready()
             before = await stage.redis.primaries() if fault.is_about_redis else []
             since = time.monotonic()
             targets = await fault.act(stage, random.Random(step.dice), step.seconds)
             until = time.monotonic()
             after = await stage.redis.primaries() if before and not fault.keeps_writes else before
         moved = _moved(before, after, stage.spec.shards) if before else frozenset()
-        faults.append(FaultRecord(step.kind, since, until, targets, moved))
+        if fault.is_outage:
+            await stage.redis.returned()
+        faults.append(FaultRecord(step.kind, since, time.monotonic(), targets, moved, until))
         announce(f"{since - began:6.1f} s  {step.kind}, {time.monotonic() - since:.1f} s: {', '.join(targets)}")
 
     async with asyncio.TaskGroup() as group:
@@ -167,13 +172,16 @@ async def _flow(stage: Stage, options: RunOptions, sender: Process, announce: An
                 break
             if under_way and not step.overlaps:
                 await asyncio.wait(under_way)
+            if outages and FAULTS[step.kind].is_outage:
+                await asyncio.wait(outages)
             if position < len(options.kinds):
                 await asyncio.sleep(step.pause)
             else:
                 await asyncio.wait({sending}, timeout=step.pause)
             task = group.create_task(cause(step))
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
+            pending = outages if FAULTS[step.kind].is_outage else under_way
+            pending.add(task)
+            task.add_done_callback(pending.discard)
     async with asyncio.timeout(latest - time.monotonic()):
         await sending
     if sender.returncode != 0:

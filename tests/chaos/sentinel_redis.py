@@ -1,8 +1,9 @@
 """A primary with a replica and three Sentinels, in place of the single Redis.
 
 A fault affects the current primary: killed, stopped or slow for long enough, it is replaced, and returns as the
-replica. A fault ends only when the replica has caught up, since one replica does not survive two failures at once.
-Responses to Linq wait for the replica (`RELAY_REPLICAS=1`).
+replica. A fault ends only when the replica has caught up, since one replica does not survive two failures at once. If
+the server stays away for long (`tests.chaos.outage`), the next fault of Redis waits for it. Responses to Linq wait for
+the replica (`RELAY_REPLICAS=1`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from relay.store.driver.client import Redis
+from tests.chaos.outage import Outage
 from tests.sentinels import SERVICE, sentinels
 from tests.support import eventually
 
@@ -37,6 +39,7 @@ class SentinelRedis:
     """Acquired by the fault that affects Redis."""
     target: int = 0
     """The port of the server that was the primary when everything was healthy last."""
+    outage: Outage = field(default_factory=Outage)
     _topology: Topology | None = None
     _is_down: bool = False
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -68,6 +71,10 @@ class SentinelRedis:
             await self._servers.follow(killed)
         await self.wait_until_healthy()
 
+    async def ready(self) -> None:
+        """Wait until a fault may affect the primary: its replica is there."""
+        await self.outage.over()
+
     async def wait_until_healthy(self) -> None:
         """Wait until a primary takes writes and its replica has caught up."""
         await eventually(self._servers.is_whole, _HEALING)
@@ -94,6 +101,23 @@ class SentinelRedis:
         self._is_down = True
         self._servers.kill(self.target)
 
+    async def lose(self, seconds: float) -> None:
+        """Kill the primary; it stays away for so many seconds after its replica took its place (`outage`)."""
+        lost = self.target
+        self._servers.kill(lost)
+        await eventually(lambda: self._servers.has_moved_from(lost), _HEALING)
+        self.target = await self._servers.primary()
+        self.outage.begin(lost, self.target, seconds, self._bring_back)
+
+    async def returned(self) -> None:
+        """Wait until a primary that was lost is back, as a replica in sync."""
+        await self.outage.over()
+
+    async def _bring_back(self) -> None:
+        """Start the server that is away as a replica, and wait until it is in sync."""
+        await self._servers.follow(self.outage.away)
+        await self.wait_until_healthy()
+
     async def stop(self) -> None:
         """Stop the primary gracefully."""
         self._is_down = True
@@ -102,4 +126,5 @@ class SentinelRedis:
 
     async def kill_all(self) -> None:
         """Kill all servers."""
+        await self.outage.close()
         await self._stack.aclose()

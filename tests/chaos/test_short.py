@@ -30,7 +30,9 @@ QUICK = ",".join(
     for kind, fault in FAULTS.items()
     if kind not in SLOW and Servers.SINGLE in fault.servers and (own_address() or not fault.needs_address)
 )
-OF_CLUSTER = "move-slot,half-move-slot,roll-redis,fail-over,kill-redis,stop-redis,delete-lane-groups,kill-worker"
+OF_CLUSTER = (
+    "move-slot,half-move-slot,roll-redis,fail-over,kill-redis,lose-redis,stop-redis,delete-lane-groups,kill-worker"
+)
 KINDS = 2
 EVENTS = 600
 

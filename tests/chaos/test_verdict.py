@@ -303,4 +303,7 @@ def test_order_of_events_routed_by_a_lost_primary_does_not_count() -> None:
     moved = FaultRecord("kill-redis", 20, 30, ("redis",), moved=frozenset({shard_of_event(SECOND, 4)}))
     elsewhere = replace(moved, moved=frozenset(range(4)) - moved.moved)
     assert all(promise.is_kept for promise in judge(replace(late, faults=[moved], shards=4)))
+    assert not all(
+        promise.is_kept for promise in judge(replace(late, faults=[replace(moved, moved_by=20.5)], shards=4))
+    )
     assert not all(promise.is_kept for promise in judge(replace(late, faults=[elsewhere], shards=4)))

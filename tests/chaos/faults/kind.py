@@ -1,7 +1,8 @@
 """A kind of fault: a function that causes a failure, waits, and repairs it.
 
 The repair is in a `finally`, so that nothing stays broken when a run is interrupted. Only one fault at a time affects
-Redis (`RedisServer.in_use`), or one process; otherwise faults may overlap.
+Redis (`RedisServer.in_use`), or one process; otherwise faults may overlap. An outage of a server of Redis goes on while
+other faults happen (`tests.chaos.outage`).
 """
 
 from __future__ import annotations
@@ -43,3 +44,5 @@ class Fault:
     """True if this machine must have another address than loopback."""
     is_about_redis: bool = False
     """True if it must wait until no other fault affects Redis."""
+    is_outage: bool = False
+    """True if a server stays away when its function has returned (`tests.chaos.outage`): other faults go on."""

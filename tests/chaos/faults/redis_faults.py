@@ -36,6 +36,13 @@ async def kill_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[st
     return ("redis",)
 
 
+async def lose_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
+    """Kill a primary, which stays away for long after its replica took its place."""
+    lost = stage.redis.target
+    await stage.redis.lose(seconds)
+    return (f"{lost} away",)
+
+
 async def restart_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     """Stop it gracefully and start it on the same data."""
     try:
