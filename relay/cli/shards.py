@@ -61,6 +61,7 @@ def shards(context: typer.Context, *, view: View) -> None:
         }
         if (until_ms := state.dedupes_until_ms) is not None:
             fields["repeats"] = f"also looked up on former shards until {view.time(until_ms)}"
+            fields |= {"window": state.dedupe_note} if state.dedupe_note else {}
         if growth.is_decided and state.closed:
             fields["closed"] = f"on the new shards, until they are done on the old ones: {', '.join(state.closed)}"
     if state.others:
@@ -97,10 +98,12 @@ def prepare(number: NumberArgument, *, why: WhyOption = "", view: View) -> None:
     Then restart every process with RELAY_SHARDS set to it, one by one: ingresses, workers, admin. They work as before
     until relay shards apply. More shards only: fewer would have to move events that are stored.
     """
-    noted = run(_prepare(load_settings(), number, why))
+    noted, note = run(_prepare(load_settings(), number, why))
     if view.json:
         print_json(_growth(noted))
     else:
+        if note:
+            say(f"Note: {note}.")
         say(f"Prepared. Restart every process with RELAY_SHARDS={noted.target}; then: relay shards apply")
 
 
@@ -165,9 +168,11 @@ async def _plan(settings: Settings, number: int) -> Plan:
         return await service.plan(context, cli_principal(), number)
 
 
-async def _prepare(settings: Settings, number: int, why: str) -> Growth:
+async def _prepare(settings: Settings, number: int, why: str) -> tuple[Growth, str]:
+    """Prepare it; also return the processes whose dedupe windows differ, in words, where that mattered."""
     async with _context(settings, number) as context:
-        return await service.prepare(context, cli_principal(), number, why)
+        before = await service.state(context, cli_principal())
+        return await service.prepare(context, cli_principal(), number, why), before.dedupe_note
 
 
 async def _apply(settings: Settings, why: str, *, anyway: bool, is_quiet: bool) -> Growth:

@@ -108,7 +108,14 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False, tracer:
                 timings=timings,
             ) as port,
             readiness.lifecycle.stopping_with(stop),
-            Reporter(parts.redis, INGRESS, readiness.lifecycle, partial(_work, parts, timings), timings, accepts=True),
+            Reporter(
+                parts.redis,
+                INGRESS,
+                readiness.lifecycle,
+                partial(_work, parts, timings),
+                timings,
+                dedupe_window=settings.relay_dedupe_window,
+            ),
         ):
             log.info("ingress.listening", host=settings.relay_listen.host, port=port)
             tune_gc()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from relay.core.secret import new_key
+from relay.process.lifecycle import Lifecycle
 from relay.store import wakeups
 from relay.store.driver.client import WORKER_TIMEOUT, ask
+from relay.store.fleet.processes import Reporter
+from relay.store.sharding.growth.state import note_growth, note_time
 from relay.store.sharding.number import require_number_of_shards
 from relay.store.sharding.shards import Shards, open_shards
 from tests.cli.running import main_here
@@ -67,3 +71,18 @@ async def test_doctor_reports_a_wrong_number_of_shards(shards: Shards) -> None:
     assert (wrong["state"], wrong["what"]) == ("problem", "RELAY_SHARDS: it is 1, but the relay has 4")
     found = (await main_here("doctor", "--json", RELAY_SECRET_KEY=new_key(), **FOUR)).json["findings"]
     assert "the relay has 4 shards" in [finding["what"] for finding in found if finding["area"] == "shards"]
+
+
+async def test_window_of_the_ingresses_is_told_where_the_shell_has_another(shards: Shards) -> None:
+    now_ms = round(time.time() * 1000)
+    await shards.home.set(shards.home.key.shards, 3)
+    await note_growth(shards.home, 3, 4, now_ms - 7_200_000)
+    for step in ("decided", "advanced", "done"):
+        await note_time(shards.home, step, now_ms - 7_200_000)
+    await shards.home.set(shards.home.key.shards, 4)
+    async with Reporter(shards.home, "ingress", Lifecycle(), list, dedupe_window=3600.0):
+        told = "RELAY_DEDUPE_WINDOW is 1h at the ingresses and 6h in this shell: that of the ingresses counts"
+        assert told in " ".join((await main_here("shards", **FOUR)).out.split())
+        assert (await main_here("shards", "--json", **FOUR)).json["dedupe_note"] == told
+        said = await main_here("shards", "prepare", "5", **FOUR)
+        assert (said.code, f"Note: {told}." in said.out) == (0, True)

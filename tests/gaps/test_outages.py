@@ -28,7 +28,7 @@ LINQ = "[linq]\nbackfill = true\n"
 
 
 async def report(redis: Redis, *, accepts: bool = True) -> None:
-    await Reporter(redis, "ingress", Lifecycle(), list, Timings(), accepts=accepts).report()
+    await Reporter(redis, "ingress", Lifecycle(), list, Timings(), dedupe_window=60.0 if accepts else None).report()
 
 
 async def test_a_long_silence_of_the_ingress_is_an_outage(redis: Redis) -> None:

@@ -118,7 +118,7 @@ async def test_messages_come_back_on_a_cluster(sandbox: RunningSandbox, tmp_path
         walk = await stage.walk()
         assert (walk.missing, walk.put) == (30, 30)
         assert messages_in(await stage.routed()) == sorted(scenario.message_id for _, scenario in made)
-        await Reporter(shards.home, "ingress", Lifecycle(), list, accepts=True).report()
+        await Reporter(shards.home, "ingress", Lifecycle(), list, dedupe_window=60.0).report()
         assert await pending_outage(shards.home) is None
         assert all([await ask(shard.hget(shard.key.gaps, "answered_at")) for shard in shards.all])
 
@@ -164,7 +164,7 @@ async def test_index_begins_with_that_of_the_last_shard_that_had_events(shards: 
 
 async def test_shard_that_was_away_is_an_outage(shards: Shards) -> None:
     now = round(time.time() * 1000)
-    reporter = Reporter(shards.home, "ingress", Lifecycle(), list, accepts=True)
+    reporter = Reporter(shards.home, "ingress", Lifecycle(), list, dedupe_window=60.0)
     await reporter.report()
     assert await pending_outage(shards.home) is None
     away = shards.all[2]

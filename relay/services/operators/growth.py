@@ -15,6 +15,7 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Hint, Invalid, Problem
 from relay.core.sharding.placement import MAX_SHARDS
 from relay.core.timestamps import utc_text
+from relay.services.dedupe_window import dedupe_window
 from relay.store.driver.client import ask
 from relay.store.fleet.processes import processes
 from relay.store.ledger.ledger import Ledger
@@ -82,6 +83,8 @@ class State:
     growth: Growth | None
     dedupes_until_ms: int | None
     """Until when repeats are also looked up on the former shards; Unix milliseconds."""
+    dedupe_note: str
+    """The processes whose dedupe windows differ, in words; empty if all agree, or nothing is looked up there."""
     closed: tuple[str, ...]
     """Ordered subscriptions that deliver nothing on the new shards yet."""
     others: tuple[str, ...]
@@ -97,8 +100,10 @@ async def state(context: Context, principal: Principal) -> State:
     target = growth.target if growth is not None and is_growing else number
     opened = await opened_lanes(context.redis)
     closed = [lane.name for lane in await _ordered(context) if lane.name not in opened] if is_growing else []
-    until_ms = None if growth is None else growth.dedupes_until_ms(context.dedupe_window_ms)
-    return State(number, growth, until_ms, tuple(closed), tuple(await _others(context, target)))
+    window = await dedupe_window(context)
+    until_ms = None if growth is None else growth.dedupes_until_ms(window.ms)
+    note = "" if until_ms is None else window.note
+    return State(number, growth, until_ms, note, tuple(closed), tuple(await _others(context, target)))
 
 
 async def plan(context: Context, principal: Principal, target: int) -> Plan:
@@ -130,10 +135,8 @@ async def prepare(context: Context, principal: Principal, target: int, why: str 
     number = await _check(context, target)
     former = await read_growth(context.redis)
     _check_former(former, target)
-    until_ms = None if former is None else former.dedupes_until_ms(context.dedupe_window_ms)
-    if until_ms is not None and context.now_ms < until_ms and former is not None and former.target != target:
-        until = f"until {utc_text(until_ms / 1000)}, when RELAY_DEDUPE_WINDOW has passed"
-        raise Conflict(f"repeats are still looked up on the shards of before the last change, {until}: prepare it then")
+    if former is not None and former.target != target:
+        await _check_window(context, former)
     await check_access(context.redis)
     await context.record(principal, "shards prepare", "shards", target, why)
     await prepare_fences(context.redis.shards, number)
@@ -246,6 +249,16 @@ def _check_former(growth: Growth | None, target: int) -> None:
             f"the change {change} is decided and not done", hint=Hint("relay shards apply tells what it waits for")
         )
     raise Conflict(f"a change {change} is prepared", hint=Hint("relay shards cancel gives it up"))
+
+
+async def _check_window(context: Context, former: Growth) -> None:
+    """Refuse a growth while repeats are looked up on the shards of before the former: of two nothing is known."""
+    window = await dedupe_window(context)
+    until_ms = former.dedupes_until_ms(window.ms)
+    if until_ms is not None and context.now_ms < until_ms:
+        until = f"until {utc_text(until_ms / 1000)}, when RELAY_DEDUPE_WINDOW has passed: prepare it then"
+        note = f" ({window.note})" if window.note else ""
+        raise Conflict(f"repeats are still looked up on the shards of before the last change, {until}{note}")
 
 
 async def _noted(context: Context) -> Growth:

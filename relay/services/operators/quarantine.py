@@ -14,6 +14,7 @@ from relay.core.event_filter import EventFilter
 from relay.core.sharding.placement import ShardKey
 from relay.linq.payloads.decode import decode
 from relay.linq.payloads.shard_key import shard_key_in
+from relay.services.dedupe_window import dedupe_window
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.store.driver.streams import SKEW_MS
 from relay.store.inbox.claims import claim_of
@@ -102,7 +103,8 @@ async def retry(
     """Parse quarantined webhooks again; those that can be parsed now are accepted as events."""
     principal.require_operator(Scope.ADMIN)
     # A dry run only looks, as a viewer may, and counts alike on whatever shards they would be accepted.
-    placement = Placement(len(context.redis.shards)) if dry_run else await _placement(context)
+    window_ms = (await dedupe_window(context)).ms
+    placement = Placement(len(context.redis.shards)) if dry_run else await _placement(context, window_ms)
     found = [
         (shard, _parse(body, context.redis.shards, placement, context.now_ms))
         async for shard, body in _every(context, which)
@@ -112,13 +114,13 @@ async def retry(
     if readable and not dry_run:
         await context.record(principal, "quarantine retry", "quarantine", len(readable), why)
         try:
-            accepted, repeats = await _retry(context, readable, placement)
+            accepted, repeats = await _retry(context, readable, placement, window_ms)
         except StalePlacement:
             raise Conflict("the number of shards has just changed; retry what is left") from None
     return Retried(accepted, repeats, len(found) - len(readable))
 
 
-async def _placement(context: Context) -> Placement:
+async def _placement(context: Context, window_ms: int) -> Placement:
     """Return how events are placed.
 
     Raises:
@@ -127,12 +129,14 @@ async def _placement(context: Context) -> Placement:
     if not context.redis.others:
         return Placement(1)
     try:
-        return await current_placement(context.redis, context.dedupe_window_ms, context.now_ms, context.replication)
+        return await current_placement(context.redis, window_ms, context.now_ms, context.replication)
     except WrongNumberOfShards as error:
         raise Conflict(str(error)) from None
 
 
-async def _retry(context: Context, readable: Iterable[tuple[Redis, _Event]], placement: Placement) -> tuple[int, int]:
+async def _retry(
+    context: Context, readable: Iterable[tuple[Redis, _Event]], placement: Placement, window_ms: int
+) -> tuple[int, int]:
     """Accept events, each on its shard; return the numbers of accepted ones and of duplicates."""
     by_shard: dict[Redis, list[Readable]] = {}
     known_before = 0
@@ -147,7 +151,7 @@ async def _retry(context: Context, readable: Iterable[tuple[Redis, _Event]], pla
             by_shard.setdefault(event.shard, []).append(event.body._replace(entry=entry))
     accepted, repeats = 0, known_before
     for shard, bodies in by_shard.items():
-        new, known = await Quarantine(shard).retry(bodies, context.dedupe_window_ms, context.now_ms, placement.shards)
+        new, known = await Quarantine(shard).retry(bodies, window_ms, context.now_ms, placement.shards)
         accepted, repeats = accepted + new, repeats + known
     return accepted, repeats
 

@@ -62,6 +62,8 @@ class ProcessReport:
     """The work in hand, in words."""
     shards: int = 1
     """RELAY_SHARDS of the process; releases that do not report it know one."""
+    dedupe_window_ms: int | None = None
+    """RELAY_DEDUPE_WINDOW of a process that accepts webhooks; None of others, and of releases that do not report it."""
 
     @property
     def name(self) -> str:
@@ -83,10 +85,14 @@ class Reporter:
         work: Callable[[], Sequence[str]],
         timings: Timings = DEFAULTS,
         *,
-        accepts: bool = False,
+        dedupe_window: float | None = None,
     ) -> None:
-        """`work` returns the work in hand, in words; `accepts` is for a process that accepts Linq's webhooks."""
-        self._accepts = accepts
+        """`work` returns the work in hand, in words.
+
+        `dedupe_window` is that of a process that accepts Linq's webhooks, in seconds; None for others.
+        """
+        self._accepts = dedupe_window is not None
+        self._dedupe_window_ms = None if dedupe_window is None else round(dedupe_window * 1000)
         self._outage_ms = round(timings.outage * 1000)
         self._redis = redis
         self._role = role
@@ -143,6 +149,7 @@ class Reporter:
             phase=self._lifecycle.phase.value,
             work=tuple(self._work()),
             shards=len(self._redis.shards),
+            dedupe_window_ms=self._dedupe_window_ms,
         )
         looks = "1" if self._reports % _LOOK_EVERY == 0 else "0"
         self._reports += 1

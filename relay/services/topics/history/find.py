@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import NoPermissionError, ResponseError
 
 from relay.core.errors import NotFound
+from relay.services.dedupe_window import dedupe_window
 from relay.services.topics.history.scan import ScanTarget, scan
 from relay.services.topics.history.search import cursor_of, period_after
 from relay.services.topics.history.view import Place
@@ -79,12 +80,12 @@ async def claim_on(context: Context, event_id: str) -> Claim | None:
 
     If there is one on several shards, since other events have the same id, it is the oldest.
     """
-    shards = range(len(context.redis.shards))
-    claims = await asyncio.gather(*(_claim_on(context, shard, event_id) for shard in shards))
+    shards, window = range(len(context.redis.shards)), await dedupe_window(context)
+    claims = await asyncio.gather(*(_claim_on(context, shard, event_id, window.ms) for shard in shards))
     return min((claim for claim in claims if claim is not None), key=lambda claim: claim.accepted_ms, default=None)
 
 
-async def _claim_on(context: Context, shard: int, event_id: str) -> Claim | None:
+async def _claim_on(context: Context, shard: int, event_id: str, window_ms: int) -> Claim | None:
     redis = context.redis.shards[shard]
     key = redis.key.seen_prefix + event_id
     try:
@@ -102,7 +103,7 @@ async def _claim_on(context: Context, shard: int, event_id: str) -> Claim | None
     if claims is None or left < 0:
         return None
     now_ms = seconds * 1000 + microseconds // 1000
-    return Claim(now_ms - max(context.dedupe_window_ms - left, 0), repeats_in(claims), shard)
+    return Claim(now_ms - max(window_ms - left, 0), repeats_in(claims), shard)
 
 
 async def find(  # noqa: PLR0913, PLR0917  the bounds of the search

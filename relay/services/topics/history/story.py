@@ -19,6 +19,7 @@ from relay.core.line_secret import V2_FORMER_SECRET
 from relay.linq.payloads.content import BodyContent
 from relay.linq.target_urls import V2_PATH, V3_PATH, target_url
 from relay.services.access import topics_of
+from relay.services.dedupe_window import dedupe_window
 from relay.services.topics.history.find import claim_on, find
 from relay.services.topics.history.neighbours import Neighbours, neighbours_of
 from relay.services.topics.history.pull import PullPart, pull_parts
@@ -138,7 +139,7 @@ async def story(  # noqa: PLR0913  all but four are keyword-only
         push_after=push.last,
         pull=tuple(await pull_parts(context, principal, event.places, budget)),
         chat=chat,
-        notes=tuple(_notes(context, receipt, event, chat, all_push=push.is_whole)),
+        notes=tuple(await _notes(context, receipt, event, chat, all_push=push.is_whole)),
     )
 
 
@@ -214,14 +215,16 @@ async def _topic_part(
     return TopicPart(name, None, None, ("it matches the rule of now; when it was routed, the rule was another",))
 
 
-def _notes(context: Context, receipt: Receipt, event: EventView, chat: Neighbours, *, all_push: bool) -> list[str]:
+async def _notes(
+    context: Context, receipt: Receipt, event: EventView, chat: Neighbours, *, all_push: bool
+) -> list[str]:
     notes = []
     if not event.places:
         notes.append("No topic holds the event any more: it was trimmed. This is what subscriptions still have of it.")
     if receipt.url is None:
         notes.append("The address and the URL at which it arrived are not known: older releases did not keep them.")
     if receipt.repeats is None:
-        window = format_duration(context.settings.relay_dedupe_window)
+        window = format_duration((await dedupe_window(context)).ms / 1000)
         notes.append(f"Repeats are not known any more: they are remembered for {window}.")
     if not chat.searched_all:
         notes.append("There may be more events of its chat: only those nearby were searched.")
