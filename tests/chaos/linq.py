@@ -20,7 +20,7 @@ from relay.core.lines import digits_of_line
 from relay.linq.signatures import standard, v3_legacy
 from relay.process.event_loop import run, stop_on_signals
 from relay.process.tasks import in_background
-from tests.chaos.events import LINES, body_of, event_id, line_of, secret_of, type_of
+from tests.chaos.events import LINES, body_of, event_id, line_of, secret_of, shard_of_event, type_of
 from tests.chaos.spec import Spec
 from tests.chaos.timeline import Timeline
 from tests.chaos.wire import Client
@@ -33,7 +33,7 @@ ACCEPTED, GIVEN_UP, REFUSED = 1, 2, 3
 """States of an event; 0 is not sent."""
 
 _FIRST_WAIT, _MAX_WAIT, _MAX_TRIES = 0.25, 8.0, 25
-_CONNECTIONS = 300
+_CONNECTIONS = 300  # for the events of each shard
 _AT_ONCE = 64  # events in flight when there is no rate
 _MAX_KEPT = 100
 _TOO_MANY = 429
@@ -63,7 +63,8 @@ class Linq:
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
         self._client = Client("127.0.0.1", spec.ingress_port)
-        self._connections = asyncio.Semaphore(_CONNECTIONS)
+        self._connections = [asyncio.Semaphore(_CONNECTIONS) for _ in range(spec.shards)]
+        """Linq has enough: those that wait for a shard without a replica must not keep the others' from being sent."""
         self._dice = random.Random(spec.seed)
         self._timeline = Timeline()
         self._states = bytearray(spec.events)
@@ -116,7 +117,7 @@ class Linq:
     async def _attempt(self, number: int) -> tuple[int, str]:
         """Post an event; return the status (0 without a response) and an excerpt of the body."""
         try:
-            async with self._connections:
+            async with self._connections[shard_of_event(number, self._spec.shards)]:
                 answer = await self._client.post(path_of(number), headers_of(number), body_of(number), TIMEOUT)
         except (OSError, EOFError, ValueError) as error:
             self._timeline.record("unanswered", time.monotonic())
