@@ -96,6 +96,10 @@ class FlowControl:
             return self._subscription.concurrency - in_flight - reserved
         return self._capacity_at(in_flight, self._now(), self._session.now_ms()) - reserved
 
+    def is_half_used(self, in_flight: int, reserved: int = 0) -> bool:
+        """Return True if fewer deliveries may be started than are in flight."""
+        return self.capacity(in_flight, reserved) < in_flight
+
     def _capacity_at(self, in_flight: int, now: float, now_ms: int) -> int:
         if self._is_paused:
             return 0

@@ -127,8 +127,7 @@ class LaneWorker:
         return self._access.is_ending
 
     @property
-    def _capacity(self) -> int:
-        """The number of deliveries that may be started now."""
+    def _capacity(self) -> int:  # deliveries that may be started now
         return 0 if self._access.is_over or self._access.is_suspended else self._flow_control.capacity(*self._load)
 
     @property
@@ -258,12 +257,15 @@ class LaneWorker:
         self._starts_at = self._loop.time() + _PAUSE
         self._postponements.add(shortage.reason, self._loop.time())
 
+    @property
+    def _is_awaited(self) -> bool:  # the end of a delivery: by its chat, the end of this worker, or for its capacity
+        is_wanted = self._subscription.ordered is not None or self._access.is_over
+        return is_wanted or self._flow_control.is_half_used(*self._load)
+
     async def _settle(
         self, delivery: Delivery, tries: Tries, verdict: Verdict, attempt: Attempt | None, *, is_probe: bool
     ) -> None:
-        load = self._load  # awaited: by another event of its chat, the end of the worker, or for capacity
-        is_awaited = self._subscription.ordered or self._access.is_over or self._flow_control.capacity(*load) < load[0]
-        lingers = isinstance(verdict, Delivered) and not is_awaited
+        lingers = isinstance(verdict, Delivered) and not self._is_awaited
         if await self.settling.settle(delivery, tries, verdict, attempt, is_probe=is_probe, lingers=lingers):
             self.source.settled(delivery, verdict)  # else it stays pending for the next worker
 
@@ -279,15 +281,13 @@ class LaneWorker:
         self._at_rest_since = None
 
     @property
-    def _goes_on(self) -> bool:
-        """True if the end of a delivery may give it something to do: at 300/s it seldom does."""
+    def _goes_on(self) -> bool:  # the end of a delivery may give it something to do: at 300/s it seldom does
         has_work = bool(self._read) or self.source.may_have_more or self.source.next_due is not None
         is_normal = self._flow_control.is_normal and not (self._access.is_suspended or self._access.is_over)
         return has_work or self.settling.must_trim or not is_normal
 
     @property
-    def _is_at_rest(self) -> bool:
-        """True if only new deliveries, or an operator, can give it work."""
+    def _is_at_rest(self) -> bool:  # only new deliveries, or an operator, can give it work
         has_work = self.in_flight or self._read or not self.source.is_at_rest
         return not has_work and not self._access.is_suspended and self._flow_control.is_normal
 

@@ -115,6 +115,17 @@ async def test_lane_with_a_backlog_leaves_the_others_their_turns(
     assert gate.most == 1
 
 
+async def test_slow_endpoint_takes_from_all_lanes_in_turn(
+    shards: Shards, rules_file: Path, rules: ConfigFile, sink: Sink
+) -> None:
+    write_rules(rules_file, rules, sink, bot="concurrency = 2")
+    sink.answer = Gate(0.15).answer  # longer than a turn, so that one ends with each start
+    await feed_all(shards, 50)
+    async with delivering(shards.home, rules, "bot", others=shards.all[1:]):
+        await eventually(lambda: {name[0] for name in sink.ids()} == set("0123"))
+        assert len(sink.received) < 50
+
+
 async def test_lane_that_may_not_read_leaves_the_others_their_turns(
     shards: Shards, rules_file: Path, rules: ConfigFile, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from relay.store.sharding.shards import by_server
 from workers.delivery.sharing.batches import Batches
 from workers.delivery.sharing.flow_control import SharedFlowControl
 from workers.delivery.sharing.order_gate import OrderGate
@@ -45,6 +46,7 @@ class Course:
         self.batches: Sequence[Batches] = (Batches(),)
         """The batches of each shard, by number."""
         self.gate = OrderGate(home)
+        self._is_on_one_server = len(by_server(home.shards)) == 1
         self._timings = timings
         self._loop = asyncio.get_running_loop()
         self._began = self._busy_at = self._loop.time()
@@ -63,7 +65,9 @@ class Course:
         """Return the flow control of a subscription, the same for each of its lanes."""
         known = self._shared.get(subscription.name)
         if known is None:
-            known = self._shared[subscription.name] = SharedFlowControl(session, subscription, Turns())
+            known = self._shared[subscription.name] = SharedFlowControl(
+                session, subscription, Turns(are_kept=self._is_on_one_server)
+            )
         elif known.turns.are_over or known.subscription != subscription:  # the former's are still in flight
             known = self._shared[subscription.name] = SharedFlowControl(session, subscription, known.turns)
         return known

@@ -33,8 +33,12 @@ class SharingLaneWorker(LaneWorker):
     def _start_read(self) -> None:
         waiting = len(self._read)
         super()._start_read()
-        if len(self._read) < waiting:
+        if len(self._read) < waiting and not (self._read and self._turns.keeps(self)):
             self._pass_turn()
+
+    @property
+    def _is_awaited(self) -> bool:
+        return self._turns.has_queue or super()._is_awaited  # which counts what is in flight on all shards
 
     def _freed(self) -> None:
         if not self._turns.is_waiting(self):  # else it has nothing to do before its turn
