@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from relay.config.file import Loaded, RulesInForce
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
-    from relay.store.driver.client import Redis
     from relay.store.lanes.many.look import LaneLook
     from workers.delivery.session import Session
+    from workers.delivery.sharing.ready import SharedReady
 
 _SAVE_INTERVAL = 5.0  # seconds
 
@@ -172,10 +172,14 @@ class LaneWorkers:
         for name, (worker, _) in self._running.items():
             worker.pause(is_paused=name in paused, as_of=as_of)
 
-    async def wait_ready(self, redis: Redis) -> None:
-        """Wake the lanes with new events, once there are any, or all if the set of them is not readable."""
-        ready, timeout = redis.key.ready(self._partition), self._session.timings.ready_poll
-        reading = wait_ready(redis, self._partition, timeout)
+    async def wait_ready(self, shared: SharedReady | None = None) -> None:
+        """Wake the lanes with new events, once there are any, or all if the set of them is not readable.
+
+        `shared` waits for other shards too.
+        """
+        redis, timeout = self._redis, self._session.timings.ready_poll
+        ready = redis.key.ready(self._partition)
+        reading = shared.wait(self._session.shard) if shared else wait_ready(redis, self._partition, timeout)
         names = await self._isolation.contain("partition", ready, reading, {ready: "zset"})
         if names is None:
             self._is_unseen = True

@@ -33,11 +33,10 @@ from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.lease import LeaseTaken, acquire_lease
 from relay.store.lanes.many.read import LaneReads
 from relay.store.lanes.settler import Settler
-from relay.store.lanes.suspensions import Suspensions
 from workers.delivery.lane_workers import LaneWorkers
 from workers.delivery.session import Session
-from workers.delivery.sharing.batches import shared_batches
 from workers.delivery.sharing.course import Course
+from workers.delivery.sharing.one_server import shared_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -109,7 +108,7 @@ class PartitionWorker:
     async def _drain_shards(
         self, shards: Sequence[Redis], partition: int, lease: Lease, stop: asyncio.Event, course: Course
     ) -> None:
-        async with shared_batches(shards) as course.batches:
+        async with shared_parts(shards, partition, self.timings.ready_poll) as course.shared:
             others = [
                 asyncio.create_task(self._drain_other(number, other, partition, stop, course))
                 for number, other in enumerate(self.others, start=1)
@@ -140,7 +139,7 @@ class PartitionWorker:
     async def _drain_shard(
         self, shard: Shard, partition: int, lease: Lease, stop: asyncio.Event, course: Course, number: int = 0
     ) -> None:
-        redis, wakeup, shared = shard.redis, wakeups.deliver(shard.redis.key, partition), course.batches[number]
+        redis, wakeup, shared = shard.redis, wakeups.deliver(shard.redis.key, partition), course.shared[number]
         async with (
             LaneReads(redis, wakeup.job_id, lease.token, shared.reads) as reads,
             Settler(redis, wakeup.job_id, lease.token, shared.settlements) as settler,
@@ -186,17 +185,16 @@ class PartitionWorker:
         return dict(found)
 
     async def _supervise(self, lanes: LaneWorkers, session: Session, course: Course) -> None:
-        loop, suspensions = asyncio.get_running_loop(), Suspensions(self.redis)
+        ready = course.shared[session.shard].ready
         while not (session.is_over or course.is_over):
             await lanes.follow_gate()
             lanes.follow_rules()
-            as_of = loop.time()
-            paused = await retry_until_redis_answers("reading pauses", suspensions.pauses, lanes.resync)
+            paused, as_of = await retry_until_redis_answers("reading pauses", course.pauses.read, course.resync)
             lanes.follow_pauses(paused, as_of)
             await lanes.start_wanted()
             await lanes.count()
             await lanes.save_successes()
             lanes.end_at_rest()
-            wait = partial(lanes.wait_ready, session.redis)
+            wait = partial(lanes.wait_ready, ready)
             await retry_until_redis_answers("waiting for lanes", wait, lanes.resync)
             course.look()
