@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from relay.core.delivery.circuit_breaker import Limits
 from relay.store import wakeups
@@ -21,6 +22,7 @@ from relay.store.sharding.shards import Shards, open_shards
 from tests.support import eventually, reserve_port
 from tests.workers.conftest import TIMINGS, Received, Sink, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
+from workers.delivery.lane_workers import LaneWorkers
 from workers.delivery.source import Source
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from relay.config.file import ConfigFile
     from relay.store.driver.client import Redis
+    from relay.store.lanes.suspensions import Pause
 
 BOT = wakeups.partition_of("bot")
 
@@ -181,6 +184,32 @@ async def test_pause_holds_and_ends_on_all_shards(shards: Shards, rules: ConfigF
         assert sink.received == []
         await Suspensions(shards.home).resume("bot")
         await eventually(lambda: set(sink.ids()) == ids)
+
+
+async def test_outage_that_one_shard_meets_for_all_makes_every_lane_search_for_orphans(
+    shards: Shards, rules: ConfigFile, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses, resync, searching, is_away = Suspensions.pauses, LaneWorkers.resync, set[int](), False
+
+    async def read(self: Suspensions) -> dict[str, Pause]:
+        nonlocal is_away
+        if is_away:
+            is_away = False
+            raise RedisConnectionError
+        return await pauses(self)
+
+    def noted(self: LaneWorkers) -> None:
+        searching.add(self._session.shard)
+        resync(self)
+
+    monkeypatch.setattr(Suspensions, "pauses", read)
+    monkeypatch.setattr(LaneWorkers, "resync", noted)
+    ids = await feed_all(shards, 3)
+    async with delivering(shards.home, rules, "bot", others=shards.all[1:]):
+        await eventually(lambda: set(sink.ids()) == ids)
+        assert searching == set()
+        is_away = True
+        await eventually(lambda: searching == {0, 1, 2, 3})
 
 
 async def is_taken(shards: Shards) -> bool:
