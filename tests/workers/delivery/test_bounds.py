@@ -50,7 +50,8 @@ async def test_events_wait_in_the_topic_behind_many_retries(
             await eventually(lambda: any(line["event"] == "lane.retries_full" for line in logs))
             row = await ledger_of(redis, "bot")
             assert row.retrying + row.waiting == 150
-            assert len({post.headers["webhook-id"] for post in sink.received}) <= 60  # a read, and what was in flight
+            sent = {post.headers["webhook-id"] for post in sink.received}
+            assert len(sent) <= 100  # what was in flight, and a read
             is_down = False
 
             async def is_delivered() -> bool:
