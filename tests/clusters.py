@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
@@ -18,7 +20,7 @@ from tests.support import eventually, reserve_port
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
 _SLOTS = 16384
@@ -112,10 +114,17 @@ class Cluster:
         return str((await self.command(port, "CLUSTER", "MYID")).decode())
 
     async def owner(self, slot: int = SLOT, asked: int | None = None) -> int:
-        """Return the port of the primary that serves a slot, as a server that runs knows it."""
-        port = asked or next(port for port, process in self.processes.items() if process.poll() is None)
-        rows: Any = await self.command(port, "CLUSTER", "SLOTS")
+        """Return the port of the primary that serves a slot, as the first server that answers knows it."""
+        rows = await self._slots([asked] if asked else list(self.processes))
         return next((int(primary[1]) for start, end, primary, *_ in rows if start <= slot <= end), 0)
+
+    async def _slots(self, ports: Sequence[int]) -> Any:
+        """Return the slots as the first of some servers that answers knows them: others may be starting or stopped."""
+        *others, last = [port for port in ports if self.processes[port].poll() is None] or ports
+        for port in others:
+            with suppress(RedisConnectionError, RedisTimeoutError):  # BusyLoadingError too
+                return await self.command(port, "CLUSTER", "SLOTS", timeout=1.0)
+        return await self.command(last, "CLUSTER", "SLOTS")
 
     async def replica_of(self, port: int) -> int:
         """Return the port of the replica of a primary."""

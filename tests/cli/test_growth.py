@@ -53,6 +53,7 @@ async def test_number_is_shown() -> None:
         "dedupes_until_ms": None,
         "closed": [],
         "others": [],
+        "dedupe_note": "",
     }
 
 
