@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from relay.consumer.clients import asynchronous, blocking
 from relay.consumer.protocol.steps import Commands, command
@@ -13,7 +15,6 @@ from tests.clusters import SLOT, clusters
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator
     from pathlib import Path
-    from typing import Any
 
     from relay.consumer.protocol.steps import Command
     from tests.clusters import Cluster
@@ -59,6 +60,33 @@ async def test_commands_of_a_blocking_client_follow_their_slot(cluster: Cluster)
             assert not isinstance(reply, Exception), (look, reply)
         finally:
             connected.close()
+
+
+async def test_slot_that_moves_to_a_node_that_has_joined_later_is_followed(cluster: Cluster) -> None:
+    source = await cluster.owner()
+    target = await cluster.other_primary(source)
+    connected, waiting = asynchronous.Connected(cluster.url), blocking.Connected(cluster.url)
+    try:
+        await connected.run(sent(*LOOKS))
+        waiting.run(sent(*LOOKS))
+        await cluster.begin_to_move(source, target, SLOT)
+        await cluster.move_keys(source, target, SLOT, 10)
+        for client in connected.client, waiting.client:
+            for name in [name for name in client.nodes_manager.nodes_cache if name.endswith(f":{target}")]:
+                del client.nodes_manager.nodes_cache[name]
+        for run in connected.run, waiting.run:
+            error, *replies = [answer[0] for answer in [await _run(run, look) for look in LOOKS[:1] * 3]]
+            assert isinstance(error, RedisConnectionError)
+            assert not any(isinstance(reply, Exception) for reply in replies), replies
+    finally:
+        await cluster.finish_move(source, target, SLOT, 10, 5000)
+        await connected.aclose()
+        waiting.close()
+
+
+async def _run(run: Any, look: Command) -> list[Any]:
+    answer = run(sent(look))
+    return await answer if isawaitable(answer) else answer  # type: ignore[no-any-return]
 
 
 def sent(*commands: Command) -> Generator[Commands, list[Any], list[Any]]:

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, WatchError
 
 from ..protocol.steps import Commands, DeleteUnless, Wait
-from .opening import Opened, unavailable
+from .opening import Opened, is_of_unknown_node, unavailable
 
 if TYPE_CHECKING:
     from ..protocol.steps import Command, Step, Steps
@@ -123,6 +123,8 @@ class Connected(Opened):
             try:
                 replies.append(await self.client.execute_command(*command.for_cluster, target_nodes=node, **RAW))
             except Exception as error:
+                if is_of_unknown_node(error):
+                    await self.client.aclose()  # it looks at the nodes again when it is next used
                 if command[0] == b"XADD":  # the event must not be acknowledged
                     raise
                 replies.append(_translated(error))

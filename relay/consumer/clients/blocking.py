@@ -14,7 +14,7 @@ from redis.sentinel import Sentinel
 
 from ..protocol.steps import Commands, DeleteUnless, Wait
 from .asynchronous import RAW, TRIES
-from .opening import Opened, unavailable
+from .opening import Opened, is_of_unknown_node, unavailable
 
 if TYPE_CHECKING:
     import threading
@@ -104,6 +104,8 @@ class Connected(Opened):
             try:
                 replies.append(self.client.execute_command(*command.for_cluster, target_nodes=node, **RAW))
             except Exception as error:
+                if is_of_unknown_node(error):
+                    self.client.nodes_manager.initialize()
                 if command[0] == b"XADD":  # the event must not be acknowledged
                     raise
                 replies.append(unavailable(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import threading
 from copy import copy
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _NOT_OPTIONS = ("redis_connect_func", "host", "port", "db", "path")
 """Of the options of a cluster's connections, those that its client adds or does not take."""
+_UNKNOWN_NODE = re.compile("'NoneType' object has no attribute '(execute_command|redis_connection)'")
+"""redis-py's text, in an AttributeError, where a slot moves to a node that joined the cluster after the client has."""
 
 
 class Opened:
@@ -108,8 +111,15 @@ class Opened:
         return self._sentinel.master_for(parsed.service, **parsed.options, retry=self._retry)
 
 
+def is_of_unknown_node(error: BaseException) -> bool:
+    """Return True if the client of a cluster was sent to a node that it does not know: it must look at them again."""
+    return isinstance(error, AttributeError) and _UNKNOWN_NODE.search(str(error)) is not None
+
+
 def unavailable(error: BaseException) -> BaseException:
-    """Return the error; that of a cluster which cannot be reached as a lost connection, as it is no `RedisError`."""
+    """Return the error; one of a cluster that is no `RedisError`, and passes, as a lost connection."""
+    if is_of_unknown_node(error):
+        return RedisConnectionError("a slot moves to a node that the client does not know yet")
     if not isinstance(error, RedisClusterException):
         return error
     cause = error.__cause__
