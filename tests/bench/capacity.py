@@ -1,6 +1,7 @@
 """Capacity: the machines that a relay needs, from what an event costs each process: `python -m tests.bench.capacity`.
 
-The costs are those that the bench measured, on the machine of results.md, at full speed: then events share round trips.
+The costs are those that the bench measured at f84eafd, at full speed: then events share round trips. That machine was
+about four times as fast as the one of results.md, by the same floor.
 At low rates each costs up to five times as much, which is still little. With several shards fewer share one: 1.4 times
 the CPU was measured with four, and more shards for each process approach the five times of an event by itself. The
 table is that of deploy/docs/sizing.md.
