@@ -151,11 +151,11 @@ class ConnectionPool:
         try:
             if connection is None:
                 connection, is_new = await self._free_or_new(began, timeouts)
-            if is_new:
-                return await self._exchange_on(connection, request, began, timeouts)
             try:
                 return await self._exchange_on(connection, request, began, timeouts)
             except ConnectionLost:
+                if is_new:
+                    raise
                 return await self._resend(request, began, timeouts)
         except NoResponse as error:
             if self._connections.is_closed:
