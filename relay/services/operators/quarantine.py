@@ -103,7 +103,7 @@ async def retry(
     """Parse quarantined webhooks again; those that can be parsed now are accepted as events."""
     principal.require_operator(Scope.ADMIN)
     # A dry run only looks, as a viewer may, and counts alike on whatever shards they would be accepted.
-    window_ms = (await dedupe_window(context)).ms
+    window_ms = 0 if dry_run else (await dedupe_window(context)).ms
     placement = Placement(len(context.redis.shards)) if dry_run else await _placement(context, window_ms)
     found = [
         (shard, _parse(body, context.redis.shards, placement, context.now_ms))
